@@ -1,0 +1,199 @@
+"""Conversion: another framework's model file -> one .tnb file.  Needs the extra [convert].  README.md says how it works.
+
+    import tinynet
+    report = tinynet.convert("mobilenet.onnx", "mobilenet.tnb", mean=128, std=128, labels="labels.txt")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinynet import __version__
+from tinynet.converters.report import Report
+from tinynet.errors import FileError, MissingExtraError, UsageError
+from tinynet.graph import Graph, Preprocess
+
+Progress = Callable[[float, str], None]
+RESIZE_MODES = ("stretch", "crop", "letterbox")
+COLORS = ("rgb", "bgr", "gray")
+TASKS = ("", "classify")
+SELFTEST_SEED = 1
+
+
+def convert(source: str | os.PathLike, output: str | os.PathLike | None = None, **options: Any) -> Report:
+    """Convert a model file and write `output` (default: the source's name with .tnb).
+
+    The options are those of `convert_bytes`.  The file is written beside its place and renamed when it is complete, so
+    a failure leaves an older file as it was.  Raises FileError if `output` cannot be written, and all that
+    `convert_bytes` raises.
+    """
+    started = time.perf_counter()
+    target = Path(output) if output is not None else Path(source).with_suffix(".tnb")
+    if target.exists() and Path(source).exists() and target.samefile(source):
+        raise UsageError(f"the output {str(target)!r} is the model itself: choose another name")
+    data, report = convert_bytes(source, **options)
+    write_atomically(target, data)
+    report.output = str(target)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def convert_bytes(
+    source: Any, *, inputs: Mapping[str, Iterable[int]] | None = None,
+    mean: float | Iterable[float] | None = None, std: float | Iterable[float] | None = None,
+    size: Iterable[int] | None = None, resize_mode: str | None = None, color: str | None = None,
+    labels: str | os.PathLike | Iterable[str] | None = None, task: str | None = None, progress: Progress | None = None,
+) -> tuple[bytes, Report]:
+    """Convert a model (path, bytes or onnx.ModelProto) and return the .tnb file's bytes and a Report.
+
+    inputs       input name -> shape, for dimensions that the model leaves open
+    mean, std    a pixel value v in 0..255 becomes (v - mean) / std: one number, or one per channel
+    size         (height, width) that pictures are resized to, where the model's input does not say
+    resize_mode  stretch, crop or letterbox;  color: rgb, bgr or gray
+    labels       class names: a text file with one per line, or the names
+    task         "classify", or None to guess from the outputs
+    progress     called as progress(fraction done, stage)
+
+    The same model and options give the same bytes.  Raises FileError, FormatError, UnsupportedError,
+    UnsupportedOpError (lists every unsupported operator), UsageError, LimitError (above 2 GiB).
+    """
+    started = time.perf_counter()
+    _need("onnx", "reading an ONNX model")
+    _need("flatbuffers", "writing a .tnb file")
+    from tinynet import selftest
+    from tinynet.converters.onnx import import_onnx
+    from tinynet.converters.passes import PASSES, run_passes
+    from tinynet.converters.writer import write
+    from tinynet.model import Model
+
+    stages = len(PASSES) + 4
+    done = [0]
+
+    def step(name: str, _changes: int = 0) -> None:
+        done[0] = min(done[0] + 1, stages - 1)
+        if progress is not None:
+            progress(done[0] / stages, name)
+
+    notes: list[str] = []
+    step("reading")
+    graph = import_onnx(source, input_shapes=inputs, notes=notes)
+    _describe(graph, notes, mean, std, size, resize_mode, color, labels, task)
+    run_passes(graph, step)
+    step("planning")
+    model = Model(graph)
+    plan = model.plan
+    graph.meta.macs, graph.meta.arena_bytes = plan.macs, plan.memory.arena_bytes
+    for row in plan.steps:
+        row.node.macs = max(row.node.macs, row.macs)
+    if plan.python_steps:
+        notes.append(f"these layers have no native kernel and run in numpy: {', '.join(plan.python_steps)}")
+    step("recording the self-test")
+    graph.meta.selftest_seed = SELFTEST_SEED
+    graph.meta.selftest_index, graph.meta.selftest_value = selftest.record(model, SELFTEST_SEED)
+    step("writing")
+    data = write(graph)
+    if progress is not None:
+        progress(1.0, "done")
+    report = Report(
+        source=str(source) if isinstance(source, (str, os.PathLike)) else graph.meta.name,
+        operators_before=graph.meta.source_operators, operators_after=len(graph.nodes), file_bytes=len(data),
+        parameters=graph.meta.parameters, macs=plan.macs, arena_bytes=plan.memory.arena_bytes,
+        seconds=time.perf_counter() - started, notes=notes,
+        inputs={n: list(graph.tensors[n].shape) for n in graph.inputs},
+        outputs={n: list(graph.tensors[n].shape) for n in graph.outputs},
+    )
+    return data, report
+
+
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write through a temporary file in the same folder.  FileError if that is impossible; `target` is then untouched."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as error:
+        raise FileError(f"cannot write {str(target)!r}: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _need(package: str, purpose: str) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(package, "convert", purpose)
+
+
+def _describe(graph: Graph, notes: list[str], mean: Any, std: Any, size: Any, resize_mode: str | None,
+              color: str | None, labels: Any, task: str | None) -> None:
+    """Fill in what the file says about itself beyond the source model."""
+    meta = graph.meta
+    meta.converter = f"tinynet {__version__}"
+    meta.preprocess = _preprocess(mean, std, size, resize_mode, color)
+    if not meta.preprocess.given and _takes_pictures(graph):
+        notes.append("no --mean and --std were given: `run` will feed pixel values 0..255 as they are; "
+                     "look up what the network was trained with")
+    if isinstance(labels, (str, os.PathLike)):
+        from tinynet.tasks.labels import read_labels
+
+        labels = read_labels(labels)
+    meta.labels = [str(label) for label in labels or ()]
+    if (task or "") not in TASKS:
+        raise UsageError(f"task: expected one of {', '.join(TASKS[1:])}, found {task!r}")
+    meta.task = task or ""
+
+
+def _takes_pictures(graph: Graph) -> bool:
+    """One input that could be a picture: [1, C, H, W] or [1, H, W, C] with 1 or 3 channels."""
+    if len(graph.inputs) != 1:
+        return False
+    shape = graph.tensors[graph.inputs[0]].shape
+    return len(shape) == 4 and (shape[1] in (1, 3) or shape[3] in (1, 3))
+
+
+def _preprocess(mean: Any, std: Any, size: Any, resize_mode: str | None, color: str | None) -> Preprocess:
+    p = Preprocess()
+    for name, value, choices in (("resize_mode", resize_mode, RESIZE_MODES), ("color", color, COLORS)):
+        if value is not None and value not in choices:
+            raise UsageError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")
+    p.resize, p.color = resize_mode or p.resize, color or p.color
+    p.mean, p.std = _numbers("mean", mean, p.mean), _numbers("std", std, p.std)
+    if 0.0 in p.std:
+        raise UsageError("std: expected numbers other than 0, it divides")
+    channels = 1 if p.color == "gray" else 3
+    for name, values in (("mean", p.mean), ("std", p.std)):
+        if len(values) not in (1, channels):
+            raise UsageError(f"{name}: expected 1 or {channels} numbers for color {p.color}, found {len(values)}")
+    p.size = tuple(int(v) for v in size) if size is not None else ()
+    if p.size and (len(p.size) != 2 or min(p.size) < 1):
+        raise UsageError(f"size: expected (height, width), found {p.size}")
+    p.given = mean is not None or std is not None
+    return p
+
+
+def _numbers(name: str, value: Any, default: tuple[float, ...]) -> tuple[float, ...]:
+    if value is None:
+        return default
+    try:
+        values = tuple(float(v) for v in value) if isinstance(value, Iterable) else (float(value),)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: expected a number or numbers, found {value!r}") from None
+    if not values or not all(abs(v) < float("inf") for v in values):
+        raise UsageError(f"{name}: expected finite numbers, found {value!r}")
+    return values

@@ -1,0 +1,325 @@
+"""ONNX -> Graph.  Reading order: here, `onnx_load.py`, `onnx_builder.py`, `onnx_ops.py` (the table of operators).
+
+One pass over the nodes.  A node whose inputs are all known is evaluated now (`onnx_fold.py`); since shapes are static,
+the Shape/Gather/Concat arithmetic of exporters disappears that way.  Every other node calls its operator's function,
+which emits IR nodes; their shapes come from the IR's own shape rules, never from the file's annotations.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinynet.errors import FormatError, MissingExtraError, UnsupportedOpError
+
+try:
+    import onnx
+except ImportError as error:
+    raise MissingExtraError("onnx", "convert", "reading an ONNX model") from error
+
+from tinynet.converters.onnx_builder import Builder, Malformed, Refuse, Value
+from tinynet.converters.onnx_fold import FOLDABLE, fold
+from tinynet.converters.onnx_load import TESTED_OPSET, Source, one_line, open_source, resolve_inputs, tensor_array
+from tinynet.converters.onnx_ops import OPERATORS, REASONS, Operator
+from tinynet.graph import Graph, Meta, Tensor
+
+# Larger initialisers are read again for each use, so that weights are not held twice.
+_CACHED_BYTES = 1 << 20
+# Inputs after the first of these operators are settings, not weights.
+_SETTINGS = frozenset(("Clip", "Dropout", "Pad", "Resize", "Upsample"))
+
+
+def import_onnx(source: Any, *, input_shapes: Mapping[str, Iterable[int]] | None = None,
+                notes: list[str] | None = None, name: str | None = None) -> Graph:
+    """The graph of an ONNX model (opset 7 to 21; newer where every operator used is at an implemented version).
+
+    source        path, bytes or onnx.ModelProto; external data is read from the model's own folder only
+    input_shapes  input name -> shape, for dimensions that the model leaves open
+    notes         remarks for the user are appended here
+    name          the model's name; otherwise the file's stem or the graph's name
+
+    Constants are plain numpy arrays; inputs and outputs keep the names, order and shapes that the model declares.
+    Raises FileError, FormatError, UsageError (unknown dimensions), UnsupportedError, and UnsupportedOpError, which
+    lists every unsupported operator at once.
+    """
+    return _Importer(open_source(source, name), [] if notes is None else notes).run(input_shapes or {})
+
+
+class _Importer:
+    def __init__(self, source: Source, notes: list[str]):
+        self.source = source
+        self.proto = source.model.graph
+        self.notes = notes
+        self.graph = Graph()
+        self.values: dict[str, Value | None] = {}          # None: the output of a node that is not supported
+        self.initialisers = self._initialisers()
+        self.refused: dict[str, tuple[list[str], list[str]]] = {}
+        self.weights: set[str] = set()
+        self.live = _live_nodes(self.proto)
+        self.read = {name for i in self.live for name in _reads(self.proto.node[i])}
+        self.read.update(output.name for output in self.proto.output)
+        reserved = {name for node in self.proto.node for name in (*node.input, *node.output)}
+        reserved.update(self.initialisers, (v.name for v in (*self.proto.input, *self.proto.output)))
+        self.builder = Builder(self.graph, reserved, {output.name for output in self.proto.output})
+
+    def run(self, overrides: Mapping[str, Iterable[int]]) -> Graph:
+        for value in resolve_inputs(self.source, self.initialisers, overrides, self.notes):
+            self.graph.add(Tensor(value.name, value.shape, value.dtype))
+            self.graph.inputs.append(value.name)
+            self.values[value.name] = value
+        for index, node in enumerate(self.proto.node):
+            if index in self.live:
+                self._node(index, node)
+        if self.refused:
+            raise self._unsupported()
+        self._outputs()
+        self._meta()
+        return self.graph
+
+    def _initialisers(self) -> dict[str, onnx.TensorProto]:
+        found = {tensor.name: tensor for tensor in self.proto.initializer}
+        if len(found) != len(self.proto.initializer):
+            raise FormatError(f"{self.source.label}: two initialisers have the same name")
+        if self.proto.sparse_initializer:
+            sparse = self.proto.sparse_initializer[0].values.name
+            raise FormatError(f"{self.source.label}: initialiser {sparse!r} is sparse; export it as a dense tensor")
+        return found
+
+    # Values
+
+    def _value(self, name: str) -> Value | None:
+        if name in self.values:
+            return self.values[name]
+        if name not in self.initialisers:
+            raise Malformed(f"input {name!r} is neither a model input, nor an initialiser, nor made by a node before")
+        array = tensor_array(self.initialisers[name], self.source)
+        value = Value(name, array.shape, array.dtype.name, array)
+        if array.nbytes <= _CACHED_BYTES:
+            self.values[name] = value
+        return value
+
+    def _bind(self, name: str, value: Value | None, first_node: int) -> None:
+        """Make `value` known as `name`; a tensor that the node itself made takes that name in the graph."""
+        if not name:
+            return
+        if name in self.values or name in self.initialisers:
+            raise Malformed(f"output {name!r} is defined twice")
+        made = {out for node in self.graph.nodes[first_node:] for out in node.outputs}
+        if value is not None and not value.known and value.name in made:
+            self.builder.rename(value.name, name, first_node)
+            value = Value(name, value.shape, value.dtype)
+        self.values[name] = value
+
+    # Nodes
+
+    def _node(self, index: int, node: onnx.NodeProto) -> None:
+        name = node.name or f"{node.op_type}_{index}"
+        try:
+            self._convert(name, node)
+        except Refuse as reason:
+            self._refuse(node, name, str(reason))
+            self._bind_unknown(node)
+        except Malformed as reason:
+            raise FormatError(f"{self.source.label}: node {name!r} ({node.op_type}): {reason}") from None
+
+    def _bind_unknown(self, node: onnx.NodeProto) -> None:
+        for output in node.output:
+            if output:
+                self.values.setdefault(output, None)
+
+    def _refuse(self, node: onnx.NodeProto, name: str, reason: str) -> None:
+        domain = node.domain or "ai.onnx"
+        label = node.op_type if domain == "ai.onnx" else f"{domain}.{node.op_type}"
+        reasons, names = self.refused.setdefault(label, ([], []))
+        if reason not in reasons:
+            reasons.append(reason)
+        names.append(name)
+
+    def _convert(self, name: str, node: onnx.NodeProto) -> None:
+        operator, schema = self._lookup(node)
+        inputs = [self._value(item) if item else None for item in node.input]
+        if any(item and value is None for item, value in zip(node.input, inputs, strict=True)):
+            self._bind_unknown(node)       # fed by a node that was reported already
+            return
+        attributes = self._attributes(node, schema)
+        _check_arity(node, schema)
+        self._count_weights(node)
+        b = self.builder
+        b.op_type, b.version = node.op_type, schema.since_version
+        b.node_name, b.stem = name, next(filter(None, node.output))
+        b.outputs_used = [bool(output) and output in self.read for output in node.output]
+        first_node = len(self.graph.nodes)
+        if node.op_type in FOLDABLE and all(v is None or v.known for v in inputs):
+            results = self._fold(node, inputs)
+        elif operator.function is None:
+            raise Refuse("its inputs are computed at run time; it is only supported on constants")
+        else:
+            results = _call(operator, b, inputs, attributes)
+        for output, value in zip(node.output, results, strict=False):
+            self._bind(output, value, first_node)
+
+    def _lookup(self, node: onnx.NodeProto) -> tuple[Operator, Any]:
+        """The operator and its schema at the model's opset; Refuse for what is not implemented."""
+        if node.domain not in ("", "ai.onnx"):
+            raise Refuse(f"operators of the domain {node.domain!r} are not supported")
+        operator, opset = OPERATORS.get(node.op_type), self.source.opset
+        if operator is None:
+            raise Refuse(REASONS.get(node.op_type, "it is not implemented"))
+        try:
+            schema = onnx.defs.get_schema(node.op_type, opset)
+        except onnx.defs.SchemaError:
+            schema = None
+        if schema is None or schema.deprecated:
+            raise Refuse(f"opset {opset} has no such operator")
+        if schema.since_version not in operator.versions:
+            raise Refuse(f"version {schema.since_version} of it (opset {opset}) is not implemented; "
+                         f"export the model with opset {TESTED_OPSET}")
+        return operator, schema
+
+    def _attributes(self, node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
+        """Python values by name, checked against the operator's schema."""
+        values: dict[str, Any] = {}
+        for attribute in node.attribute:
+            expected = schema.attributes.get(attribute.name)
+            if expected is None:
+                raise Malformed(f"unknown attribute {attribute.name!r}")
+            if attribute.ref_attr_name or int(expected.type.value) != attribute.type:
+                raise Malformed(f"attribute {attribute.name!r} has the wrong type")
+            values[attribute.name] = self._attribute(attribute)
+        for name, expected in schema.attributes.items():
+            if expected.required and name not in values:
+                raise Malformed(f"attribute {name!r} is missing")
+        return values
+
+    def _attribute(self, attribute: onnx.AttributeProto) -> Any:
+        if attribute.type == onnx.AttributeProto.STRING:
+            return bytes(attribute.s).decode("utf-8", "replace")
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, onnx.TensorProto):
+            return tensor_array(value, self.source)
+        return list(value) if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS) else value
+
+    def _fold(self, node: onnx.NodeProto, inputs: list[Value | None]) -> list[Value]:
+        arrays = {item: v.data for item, v in zip(node.input, inputs, strict=True) if v is not None}
+        return [Value(output, array.shape, array.dtype.name, array)
+                for array, output in zip(fold(node, self.source.opset, arrays), node.output, strict=True)]
+
+    def _count_weights(self, node: onnx.NodeProto) -> None:
+        names = node.input[:1] if node.op_type in _SETTINGS else node.input
+        self.weights.update(name for name in names if name in self.initialisers)
+
+    def _unsupported(self) -> UnsupportedOpError:
+        parts = []
+        for label, (reasons, names) in self.refused.items():
+            domain, _, kind = label.rpartition(".")
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            count = f"{len(names)} node{'s' if len(names) > 1 else ''}"
+            parts.append(f"{kind} ({domain or 'ai.onnx'}, {count}: {shown}): {' / '.join(reasons)}")
+        count = f"{len(parts)} unsupported operator{'s' if len(parts) > 1 else ''}"
+        text = (f"{self.source.label}: {count}: {'; '.join(parts)}; what to do: change or cut these layers before "
+                "the export, or open an issue with the model")
+        return UnsupportedOpError(one_line(text), {label: (" / ".join(reasons), list(names))
+                                         for label, (reasons, names) in self.refused.items()})
+
+    # The end
+
+    def _outputs(self) -> None:
+        for output in self.proto.output:
+            try:
+                value = self._value(output.name)
+            except Malformed:
+                raise FormatError(f"{self.source.label}: output {output.name!r} is made by no node") from None
+            if output.name in self.graph.outputs:
+                raise FormatError(f"{self.source.label}: output {output.name!r} is listed twice")
+            self._check_declared(output, value)
+            if value.known or value.name != output.name:
+                self._rename_output(output.name, value)
+            self.graph.outputs.append(output.name)
+
+    def _rename_output(self, name: str, value: Value) -> None:
+        """An output that is a constant, a model input or another name of a tensor."""
+        graph, b = self.graph, self.builder
+        if not value.known and value.name not in graph.inputs and value.name not in {o.name for o in self.proto.output}:
+            b.rename(value.name, name, 0)
+            for key, held in self.values.items():
+                if held is not None and held.name == value.name and not held.known:
+                    self.values[key] = Value(name, value.shape, value.dtype)
+            return
+        b.op_type, b.node_name, b.stem = "output", f"output_{name}", name
+        if value.known:
+            value = b.known(value.data, f"{name}_value")
+        try:
+            made = b.emit("reshape", value, shape=value.shape)
+        except Refuse as reason:
+            raise FormatError(f"{self.source.label}: output {name!r}: {reason}") from None
+        b.rename(made.name, name, len(graph.nodes) - 1)
+
+    def _check_declared(self, output: onnx.ValueInfoProto, value: Value) -> None:
+        """The declared type must agree; a declared shape that does not is only an annotation."""
+        tensor = output.type.tensor_type
+        if tensor.elem_type and tensor.elem_type != onnx.helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype)):
+            raise FormatError(f"{self.source.label}: output {output.name!r} is declared as type {tensor.elem_type}, "
+                              f"the graph computes {value.dtype}")
+        dims = [d.dim_value for d in tensor.shape.dim]
+        if tensor.HasField("shape") and (len(dims) != value.rank or any(
+                d > 0 and d != size for d, size in zip(dims, value.shape, strict=True))):
+            self.notes.append(f"output {output.name!r} has the shape {list(value.shape)}; the file declares "
+                              f"{[d if d > 0 else '?' for d in dims]}")
+
+    def _meta(self) -> None:
+        if self.source.opset > TESTED_OPSET:
+            self.notes.append(f"opset {self.source.opset} is newer than {TESTED_OPSET}; accepted, because every "
+                              "operator used is at an implemented version")
+        floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+        self.graph.meta = Meta(
+            name=self.source.name, source_format="onnx", source_sha256=self.source.sha256,
+            source_opset=self.source.opset, source_operators=len(self.proto.node),
+            parameters=sum(int(np.prod(t.dims, dtype=np.int64)) for name, t in self.initialisers.items()
+                           if name in self.weights and t.data_type in floats))
+
+
+def _call(operator: Operator, b: Builder, inputs: list[Value | None], attributes: dict[str, Any]) -> list[Any]:
+    try:
+        inspect.signature(operator.function).bind(b, *inputs, **attributes)
+    except TypeError as error:
+        raise Malformed(str(error)) from None
+    results = operator.function(b, *inputs, **attributes)
+    return results if isinstance(results, list) else [results]
+
+
+def _check_arity(node: onnx.NodeProto, schema: Any) -> None:
+    count = len(node.input)
+    if not schema.min_input <= count <= schema.max_input:
+        raise Malformed(f"it has {count} inputs, expected {schema.min_input} to {schema.max_input}")
+    for i, name in enumerate(node.input):
+        formal = schema.inputs[min(i, len(schema.inputs) - 1)]
+        # Resize-11 requires a roi and scales; every exporter leaves them out, and later versions allow it.
+        if not name and node.op_type != "Resize" and formal.option != onnx.defs.OpSchema.FormalParameterOption.Optional:
+            raise Malformed(f"its input {formal.name!r} is left out")
+    if not any(node.output) or len(node.output) > schema.max_output:
+        raise Malformed(f"it has {len(node.output)} outputs, expected 1 to {schema.max_output}")
+
+
+def _reads(node: onnx.NodeProto) -> Iterable[str]:
+    """Every value that a node reads, also inside its subgraphs."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") or attribute.graphs else ():
+            yield from (output.name for output in graph.output)
+            for inner in graph.node:
+                yield from _reads(inner)
+
+
+def _live_nodes(graph: onnx.GraphProto) -> set[int]:
+    """Indices of the nodes that an output depends on."""
+    needed = {output.name for output in graph.output}
+    live = set()
+    for index in range(len(graph.node) - 1, -1, -1):
+        node = graph.node[index]
+        if any(output in needed for output in node.output if output):
+            live.add(index)
+            needed.update(_reads(node))
+    return live

@@ -1,0 +1,190 @@
+"""The IR side of the ONNX importer: values, node emission, names, known constants.
+
+Operator functions (`onnx_ops*.py`) see a `Builder` and `Value`s; they never touch protobuf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinynet.graph import Graph, Node, Tensor
+from tinynet.ops import ShapeError, Spec, make
+
+RUNTIME_DTYPES = ("float32", "int64", "int32", "uint8", "int8", "bool")
+
+
+class Refuse(Exception):
+    """The node asks for something that the IR cannot express.  The importer collects these and reports them at once."""
+
+
+class Malformed(Exception):
+    """The node contradicts the ONNX specification.  Becomes a FormatError that names the node."""
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One ONNX value: a tensor of the graph, or, with `data`, a constant that is known at conversion.
+
+    `name` is the tensor's name in the graph; a known value enters the graph under it when a node first reads it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    data: np.ndarray | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.data is not None
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+def _plain(value: Any) -> Any:
+    """Attributes are checked by exact Python type, numpy scalars are not ints."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return tuple(_plain(v) for v in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class Builder:
+    """Collects IR nodes for one ONNX node after another.
+
+    The importer sets `op_type`, `version` (the schema version of the current operator), `node_name`, `stem` (name of
+    the node's first output) and `outputs_used` before it calls an operator function.
+    """
+
+    def __init__(self, graph: Graph, reserved: set[str], outputs: set[str]):
+        """`reserved` holds every name of the ONNX file, `outputs` those of its outputs, which no constant may take."""
+        self.graph = graph
+        self.op_type = ""
+        self.version = 0
+        self.node_name = ""
+        self.stem = ""
+        self.outputs_used: list[bool] = []
+        self._reserved = reserved
+        self._outputs = outputs
+        self._counters: dict[str, int] = {}
+        self._node_names: set[str] = set()
+        self._constants: dict[str, tuple[np.ndarray, str]] = {}
+        self._derived: dict[tuple[str, str], Value] = {}
+
+    def fresh(self, stem: str) -> str:
+        """A tensor name that neither the graph nor the ONNX file uses."""
+        return self._unused(stem, lambda name: name in self._reserved or name in self.graph.tensors)
+
+    def _unused(self, stem: str, taken: Callable[[str], bool]) -> str:
+        name, count = stem, self._counters.get(stem, 0)
+        while taken(name):
+            count += 1
+            name = f"{stem}_{count}"
+        self._counters[stem] = count
+        return name
+
+    def known(self, array: np.ndarray, stem: str | None = None) -> Value:
+        """A constant that the operator function computed."""
+        array = np.asarray(array)
+        name = self.fresh(stem or f"{self.stem}_const")
+        self._reserved.add(name)
+        return Value(name, array.shape, array.dtype.name, array)
+
+    def derived(self, value: Value, tag: str, function: Callable[[np.ndarray], np.ndarray]) -> Value:
+        """`function` of a known value, shared by every node that asks for the same `tag` of it."""
+        key = (value.name, tag)
+        if key not in self._derived:
+            self._derived[key] = self.known(function(value.data), f"{value.name}_{tag}")
+        return self._derived[key]
+
+    def emit(self, kind: str, *inputs: Value, part: str = "", **attrs: Any) -> Value:
+        """Append a node and return its output.  `part` is appended to the node's name: the node that carries the
+        meaning of the ONNX operator has none.
+
+        Raises Refuse if the kind's shape rule refuses the inputs, or if an input's dtype exists only while folding.
+        """
+        for value in inputs:
+            if value.dtype not in RUNTIME_DTYPES:
+                raise Refuse(f"{value.dtype} data at run time (tensor {value.name!r}); export the model as float32")
+        op = make(kind, {name: _plain(value) for name, value in attrs.items()})
+        try:
+            spec, = op.infer(*(Spec(v.shape, v.dtype) for v in inputs))
+        except ShapeError as error:
+            raise Refuse(str(error)) from None
+        changed = {f.name: getattr(op, f.name) for f in dataclasses.fields(op)
+                   if f.default is dataclasses.MISSING or getattr(op, f.name) != f.default}
+        label = f"{self.node_name}/{part}" if part else self.node_name
+        label = self._unused(label, self._node_names.__contains__)
+        self._node_names.add(label)
+        out = self.graph.add(Tensor(self.fresh(f"{self.stem}_{part or kind}"), tuple(spec.shape), spec.dtype))
+        self.graph.nodes.append(Node(kind, label, [self._materialise(v) for v in inputs], [out.name], changed))
+        return Value(out.name, out.shape, out.dtype)
+
+    def _materialise(self, value: Value) -> str:
+        if not value.known:
+            return value.name
+        held = self._constants.get(value.name)
+        if held is None:
+            data = np.asarray(value.data, order="C")
+            tensor_name = value.name
+            if tensor_name in self.graph.tensors or tensor_name in self._outputs:
+                tensor_name = self.fresh(f"{value.name}_const")
+            self.graph.add(Tensor(tensor_name, value.shape, value.dtype, data))
+            held = self._constants[value.name] = (data, tensor_name)
+        return held[1]
+
+    def reshape(self, x: Value, shape: tuple[int, ...], part: str = "") -> Value:
+        """`x` itself when nothing changes."""
+        shape = tuple(int(d) for d in shape)
+        return x if x.shape == shape else self.emit("reshape", x, shape=shape, part=part)
+
+    def transpose(self, x: Value, perm: tuple[int, ...], part: str = "") -> Value:
+        """`x` itself when nothing changes."""
+        return x if perm == tuple(range(len(perm))) else self.emit("transpose", x, perm=perm, part=part)
+
+    def rename(self, old: str, new: str, first_node: int) -> None:
+        """Give a tensor that nodes from index `first_node` on produced its name in the source."""
+        tensors = self.graph.tensors
+        tensor = tensors.pop(old)
+        tensor.name = new
+        tensors[new] = tensor
+        for node in self.graph.nodes[first_node:]:
+            node.inputs = [new if name == old else name for name in node.inputs]
+            node.outputs = [new if name == old else name for name in node.outputs]
+
+    def constant_input(self, value: Value | None, what: str) -> np.ndarray | None:
+        """The array of an input that must be known now; Refuse where it is computed at run time."""
+        if value is None:
+            return None
+        if not value.known:
+            raise Refuse(f"{what} computed at run time (tensor {value.name!r}); "
+                         "only constants are supported there")
+        return value.data
+
+
+def normal_axis(axis: int, rank: int, last: int | None = None) -> int:
+    """The non-negative axis; `last` is the largest allowed value (default rank - 1)."""
+    last = rank - 1 if last is None else last
+    if not -rank <= axis <= last:
+        raise Malformed(f"axis {axis} is outside a tensor of rank {rank}")
+    return axis + rank if axis < 0 else axis
+
+
+def normal_axes(axes: Any, rank: int) -> tuple[int, ...]:
+    """Non-negative, in the order given; a repeated axis is refused."""
+    result = tuple(normal_axis(int(axis), rank) for axis in axes)
+    if len(set(result)) != len(result):
+        raise Malformed(f"axes {[int(a) for a in axes]} name one axis twice")
+    return result
+
+
+def integers(array: np.ndarray, what: str) -> tuple[int, ...]:
+    """A 1-D (or scalar) integer array as Python ints."""
+    if array.dtype.kind not in "iu" or array.ndim > 1:
+        raise Malformed(f"{what} must be a 1-D integer tensor, found {array.dtype.name} of shape {list(array.shape)}")
+    return tuple(int(v) for v in array.reshape(-1))

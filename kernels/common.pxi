@@ -1,0 +1,128 @@
+# What every kernel file uses: the C structures, operands by number, the split of work over threads.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.string cimport memcpy, memset
+
+cdef extern from "step.h":
+    enum: TN_MAX_OPERANDS
+    enum: TN_MAX_PARAMS
+    enum: TN_PANEL
+    enum: TN_MAX_PANELS
+    enum: TN_MAX_ROWS
+    enum: TN_CLIP
+    ctypedef enum tn_function:
+        TN_NONE
+    ctypedef enum tn_binary:
+        TN_ADD
+    ctypedef enum tn_reduction:
+        TN_MAX
+        TN_MIN
+        TN_SUM
+    ctypedef struct tn_team:
+        pass
+    ctypedef struct tn_epilogue:
+        float lo, hi, alpha, beta
+        int32_t function
+    ctypedef struct tn_tile:
+        const float **a
+        const int64_t *run
+        int64_t runs
+        const float *b
+        int64_t panel_stride
+        const float *bias
+        const float *residual
+        int64_t ld_residual
+        float *c
+        int64_t ldc
+        int64_t n
+        int32_t accumulate
+        int32_t last
+        tn_epilogue epilogue
+    ctypedef struct tn_depthwise_row:
+        const float **x
+        const int64_t *step
+        const float *w
+        int64_t ldw
+        const float *bias
+        float *y
+        int64_t ldy
+        int64_t kh, kw, stride, dilation, pad_left, width, ow, channels
+        tn_epilogue epilogue
+    ctypedef struct tn_micro:
+        const char *name
+        int32_t vector_floats
+        int32_t max_rows[5]
+        void (*gemm_tile)(const tn_tile *, int, int) noexcept nogil
+        void (*depthwise_row)(const tn_depthwise_row *) noexcept nogil
+        void (*unary)(tn_function, float, float, const float *, float *, int64_t) noexcept nogil
+        void (*binary)(tn_binary, const float *, int, const float *, int, float *, int64_t,
+                       const tn_epilogue *) noexcept nogil
+        void (*scale_shift)(const float *, const float *, const float *, float *, int64_t,
+                            const tn_epilogue *) noexcept nogil
+        void (*pool)(tn_reduction, const float *, int64_t, int64_t, int64_t, int64_t, float *, int64_t,
+                     float) noexcept nogil
+        float (*reduce)(tn_reduction, const float *, int64_t) noexcept nogil
+        void (*softmax)(const float *, float *, int64_t, int64_t) noexcept nogil
+        void (*bilinear)(const float *, const float *, const float *, const float *, float, float, float *,
+                         int64_t) noexcept nogil
+        void (*lrn)(const float *, float *, int64_t, int64_t, float, float, float, float *) noexcept nogil
+        void (*transpose)(const float *, int64_t, float *, int64_t, int64_t, int64_t) noexcept nogil
+    ctypedef struct tn_context:
+        char **base
+        const tn_micro *micro
+        int thread, threads
+        tn_team *team
+    ctypedef struct tn_step
+    ctypedef int (*tn_kernel)(const tn_step *, tn_context *) noexcept nogil
+    ctypedef struct tn_step:
+        tn_kernel kernel
+        int32_t parallel
+        int32_t space[8]
+        int64_t offset[8]
+        int64_t param[40]
+    const tn_micro *tn_micro_find(const char *name) nogil
+    const char *tn_micro_level(int i, int *usable) nogil
+    ctypedef void (*tn_job)(void *, int, int, tn_team *) noexcept nogil
+    void tn_run_job(tn_job job, void *argument, int threads) nogil
+    void tn_barrier(tn_team *team) nogil
+
+# name -> (address of the kernel, names of its parameters)
+cdef dict _KERNELS = {}
+
+
+cdef int _declare(str name, tn_kernel kernel, Py_ssize_t size, str params) except -1:
+    """Parameters are the fields of the kernel's struct in order; a trailing * marks a double."""
+    cdef tuple names = tuple(params.split())
+    if size != 8 * len(names) or len(names) > TN_MAX_PARAMS:
+        raise SystemError(f"kernel {name}: {len(names)} names for {size // 8} parameters")
+    _KERNELS[name] = (<size_t>kernel, names)
+    return 0
+
+
+cdef inline char *operand(const tn_step *s, tn_context *c, int i) noexcept nogil:
+    return NULL if s.space[i] < 0 else c.base[s.space[i]] + s.offset[i]
+
+
+cdef inline float *floats(const tn_step *s, tn_context *c, int i) noexcept nogil:
+    return <float *>operand(s, c, i)
+
+
+cdef inline const int64_t *integers(const tn_step *s, tn_context *c, int i) noexcept nogil:
+    return <const int64_t *>operand(s, c, i)
+
+
+cdef inline void my_part(tn_context *c, int64_t total, int64_t unit, int64_t *begin, int64_t *end) noexcept nogil:
+    """This thread's share of range(total), cut at multiples of `unit`."""
+    cdef int64_t units = (total + unit - 1) // unit
+    begin[0] = min(total, units * c.thread // c.threads * unit)
+    end[0] = min(total, units * (c.thread + 1) // c.threads * unit)
+
+
+cdef inline tn_epilogue epilogue(int64_t function, double lo, double hi, double alpha, double beta) noexcept nogil:
+    cdef tn_epilogue e
+    e.function = <int32_t>function
+    e.lo = <float>lo
+    e.hi = <float>hi
+    e.alpha = <float>alpha
+    e.beta = <float>beta
+    return e

@@ -1,0 +1,257 @@
+# conv2d, dense and everything else that is a matrix product with packed weights.
+#
+# Rows of A are output pixels.  Row m of A is not copied: it is the list of runs (kernel rows) at the address of
+# its window's corner, read in place by the register tile.  Padding is made once, as a copy of the picture with zeros around it
+# in scratch memory; 1x1 and unpadded convolutions read the input itself.
+#
+# Loops, outermost first: group, block of rows (its part of A stays in L2), part of K (the weights of one tile column
+# stay in L2), tile column (up to four panels), tile row.
+
+cdef enum:
+    BLOCK_ROWS = 384
+    L2_FLOATS = 65536       # a quarter of a 1 MiB L2: a block of rows, with room for weights and outputs
+
+cdef struct Conv2dParams:
+    int64_t batch, height, width, ldx, channels
+    int64_t groups, group_in, group_out
+    int64_t out_height, out_width, ldy, ld_residual
+    int64_t stride_h, stride_w, pad_top, pad_left, padded_height, padded_width
+    int64_t columns, parts, function
+    double lo, hi, alpha, beta
+
+
+cdef void pad_picture(const Conv2dParams *p, const float *x, float *padded, tn_context *c) noexcept nogil:
+    cdef int64_t begin, end, row, n, iy, y
+    cdef int64_t row_floats = p.padded_width * p.channels
+    cdef int64_t left = p.pad_left * p.channels, used = min(p.width, p.padded_width - p.pad_left)
+    cdef float *to
+    cdef const float *source
+    my_part(c, p.batch * p.padded_height, 1, &begin, &end)
+    for row in range(begin, end):
+        n = row // p.padded_height
+        y = row - n * p.padded_height
+        iy = y - p.pad_top
+        to = padded + row * row_floats
+        if iy < 0 or iy >= p.height:
+            memset(to, 0, row_floats * sizeof(float))
+            continue
+        memset(to, 0, left * sizeof(float))
+        source = x + (n * p.height + iy) * p.width * p.ldx
+        to += left
+        if p.ldx == p.channels:
+            memcpy(to, source, used * p.channels * sizeof(float))
+        else:
+            for n in range(used):
+                memcpy(to + n * p.channels, source + n * p.ldx, p.channels * sizeof(float))
+        to += used * p.channels
+        memset(to, 0, (row_floats - left - used * p.channels) * sizeof(float))
+
+
+cdef inline int64_t even_share(int64_t total, int64_t pieces, int64_t i) noexcept nogil:
+    """Start of piece i when `total` is cut into `pieces` that differ by one at most."""
+    return total * i // pieces
+
+
+cdef void row_addresses(const Conv2dParams *p, const float *x, int64_t first, int64_t count,
+                        const float **rows) noexcept nogil:
+    """Address of the window's corner for output pixels first .. first + count - 1."""
+    cdef int64_t height = p.padded_height if p.padded_height else p.height
+    cdef int64_t width = p.padded_width if p.padded_height else p.width
+    cdef int64_t ld = p.channels if p.padded_height else p.ldx
+    cdef int64_t ox = first % p.out_width
+    cdef int64_t oy = first // p.out_width % p.out_height
+    cdef int64_t n = first // (p.out_width * p.out_height)
+    cdef int64_t i
+    for i in range(count):
+        rows[i] = x + ((n * height + oy * p.stride_h) * width + ox * p.stride_w) * ld
+        ox += 1
+        if ox == p.out_width:
+            ox = 0
+            oy += 1
+            if oy == p.out_height:
+                oy = 0
+                n += 1
+
+
+cdef inline int64_t widest_tile(const tn_micro *micro) noexcept nogil:
+    cdef int64_t panels = TN_MAX_PANELS
+    while micro.max_rows[panels] == 0:
+        panels -= 1
+    return panels
+
+
+cdef int conv2d_f32(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const Conv2dParams *p = <const Conv2dParams *>s.param
+    cdef const float *x = floats(s, c, 0)
+    cdef const float *w = floats(s, c, 1)
+    cdef const float *bias = floats(s, c, 2)
+    cdef const float *residual = floats(s, c, 3)
+    cdef float *y = floats(s, c, 4)
+    cdef const int64_t *parts = integers(s, c, 6)   # per part: first run, runs, first k; then the runs
+    cdef const int64_t *runs = parts + 3 * p.parts
+    cdef const float *rows[BLOCK_ROWS]
+    cdef tn_tile tile
+    cdef int64_t total = p.batch * p.out_height * p.out_width
+    cdef int64_t panels = (p.group_out + TN_PANEL - 1) // TN_PANEL
+    cdef int64_t block = max(48, min(BLOCK_ROWS, L2_FLOATS // p.columns // 24 * 24))
+    cdef int64_t widest = widest_tile(c.micro)
+    cdef int64_t row_begin = 0, row_end = total, panel_begin = 0, panel_end = panels
+    cdef int64_t g, m0, count, part, column, columns, p0, p1, piece, pieces, i0, i1
+    if p.padded_height:
+        pad_picture(p, x, floats(s, c, 5), c)
+        x = floats(s, c, 5)
+        tn_barrier(c.team)
+    if total >= 24 * c.threads:
+        my_part(c, total, 6, &row_begin, &row_end)
+    else:
+        my_part(c, panels, 1, &panel_begin, &panel_end)
+    if panel_begin == panel_end:
+        return 0
+    tile.epilogue = epilogue(p.function, p.lo, p.hi, p.alpha, p.beta)
+    tile.panel_stride = p.columns * TN_PANEL
+    tile.ldc = p.ldy
+    tile.ld_residual = p.ld_residual
+    columns = (panel_end - panel_begin + widest - 1) // widest
+    for g in range(p.groups):
+        m0 = row_begin
+        while m0 < row_end:
+            count = min(block, row_end - m0)
+            row_addresses(p, x + g * p.group_in, m0, count, rows)
+            for part in range(p.parts):
+                tile.run = runs + 2 * parts[3 * part]
+                tile.runs = parts[3 * part + 1]
+                tile.accumulate = part > 0
+                tile.last = part == p.parts - 1
+                for column in range(columns):
+                    p0 = panel_begin + even_share(panel_end - panel_begin, columns, column)
+                    p1 = panel_begin + even_share(panel_end - panel_begin, columns, column + 1)
+                    tile.b = w + ((g * panels + p0) * p.columns + parts[3 * part + 2]) * TN_PANEL
+                    tile.n = min(p1 * TN_PANEL, p.group_out) - p0 * TN_PANEL
+                    tile.bias = NULL if bias == NULL else bias + g * p.group_out + p0 * TN_PANEL
+                    pieces = (count + c.micro.max_rows[p1 - p0] - 1) // c.micro.max_rows[p1 - p0]
+                    for piece in range(pieces):
+                        i0 = even_share(count, pieces, piece)
+                        i1 = even_share(count, pieces, piece + 1)
+                        tile.a = rows + i0
+                        tile.c = y + (m0 + i0) * p.ldy + g * p.group_out + p0 * TN_PANEL
+                        tile.residual = NULL if residual == NULL else (
+                            residual + (m0 + i0) * p.ld_residual + g * p.group_out + p0 * TN_PANEL)
+                        c.micro.gemm_tile(&tile, <int>(i1 - i0), <int>(p1 - p0))
+            m0 += count
+    return 0
+
+
+_declare("conv2d_f32", conv2d_f32, sizeof(Conv2dParams),
+         "batch height width ldx channels groups group_in group_out out_height out_width ldy ld_residual "
+         "stride_h stride_w pad_top pad_left padded_height padded_width columns parts function "
+         "lo* hi* alpha* beta*")
+
+
+# matmul of two run-time tensors: b is packed into panels in scratch memory, then multiplied like weights.
+
+cdef struct MatmulParams:
+    int64_t batch, m, k, n
+
+
+cdef void pack_panels(const float *b, float *panels, int64_t k, int64_t n, int64_t begin, int64_t end) noexcept nogil:
+    cdef int64_t p, i, used
+    for p in range(begin, end):
+        used = min(<int64_t>TN_PANEL, n - p * TN_PANEL)
+        for i in range(k):
+            memcpy(panels + (p * k + i) * TN_PANEL, b + i * n + p * TN_PANEL, used * sizeof(float))
+            memset(panels + (p * k + i) * TN_PANEL + used, 0, (TN_PANEL - used) * sizeof(float))
+
+
+cdef int matmul_f32(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const MatmulParams *p = <const MatmulParams *>s.param
+    cdef const int64_t *offsets = integers(s, c, 4)    # per matrix: start in a and in b, floats
+    cdef float *packed = floats(s, c, 3)
+    cdef const float *rows[TN_MAX_ROWS]
+    cdef int64_t run[2]
+    cdef int64_t panels = (p.n + TN_PANEL - 1) // TN_PANEL
+    cdef int64_t widest = widest_tile(c.micro), columns = (panels + widest - 1) // widest
+    cdef int64_t begin, end, batch, column, p0, p1, m, i, height
+    cdef tn_tile tile
+    run[0] = 0
+    run[1] = p.k
+    tile.run = run
+    tile.runs = 1
+    tile.panel_stride = p.k * TN_PANEL
+    tile.bias = NULL
+    tile.residual = NULL
+    tile.ldc = p.n
+    tile.accumulate = 0
+    tile.last = 0
+    tile.a = rows
+    for batch in range(p.batch):
+        my_part(c, panels, 1, &begin, &end)
+        pack_panels(floats(s, c, 1) + offsets[2 * batch + 1], packed, p.k, p.n, begin, end)
+        tn_barrier(c.team)
+        my_part(c, p.m, 6, &begin, &end)
+        for column in range(columns):
+            p0 = even_share(panels, columns, column)
+            p1 = even_share(panels, columns, column + 1)
+            tile.b = packed + p0 * p.k * TN_PANEL
+            tile.n = min(p1 * TN_PANEL, p.n) - p0 * TN_PANEL
+            m = begin
+            while m < end:
+                height = min(<int64_t>c.micro.max_rows[p1 - p0], end - m)
+                for i in range(height):
+                    rows[i] = floats(s, c, 0) + offsets[2 * batch] + (m + i) * p.k
+                tile.c = floats(s, c, 2) + (batch * p.m + m) * p.n + p0 * TN_PANEL
+                c.micro.gemm_tile(&tile, <int>height, <int>(p1 - p0))
+                m += height
+        tn_barrier(c.team)
+    return 0
+
+
+_declare("matmul_f32", matmul_f32, sizeof(MatmulParams), "batch m k n")
+
+
+# conv_transpose2d, second half: the matrix product has made, for every input pixel, the kh*kw*O values that it adds to
+# the output; each output pixel gathers the few that reach it.
+
+cdef struct Col2imParams:
+    int64_t batch, height, width, channels, kh, kw
+    int64_t out_height, out_width, ldy
+    int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, function
+    double lo, hi, alpha, beta
+
+
+cdef int col2im_f32(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const Col2imParams *p = <const Col2imParams *>s.param
+    cdef const float *columns = floats(s, c, 0)
+    cdef const float *bias = floats(s, c, 1)
+    cdef float *y = floats(s, c, 2)
+    cdef tn_epilogue none = epilogue(0, -INF, INF, 0, 0)
+    cdef tn_epilogue last = epilogue(p.function, p.lo, p.hi, p.alpha, p.beta)
+    cdef int64_t begin, end, row, n, oy, ox, ky, kx, iy, ix
+    cdef float *to
+    cdef const float *source
+    my_part(c, p.batch * p.out_height, 1, &begin, &end)
+    for row in range(begin, end):
+        n = row // p.out_height
+        oy = row - n * p.out_height
+        for ox in range(p.out_width):
+            to = y + (row * p.out_width + ox) * p.ldy
+            memcpy(to, bias, p.channels * sizeof(float))
+            for ky in range(p.kh):
+                iy = oy + p.pad_top - ky * p.dilation_h
+                if iy < 0 or iy % p.stride_h or iy // p.stride_h >= p.height:
+                    continue
+                for kx in range(p.kw):
+                    ix = ox + p.pad_left - kx * p.dilation_w
+                    if ix < 0 or ix % p.stride_w or ix // p.stride_w >= p.width:
+                        continue
+                    source = columns + (((n * p.height + iy // p.stride_h) * p.width + ix // p.stride_w)
+                                        * p.kh * p.kw + ky * p.kw + kx) * p.channels
+                    c.micro.binary(TN_ADD, to, 1, source, 1, to, p.channels, &none)
+            c.micro.unary(<tn_function>TN_CLIP, last.lo, last.hi, to, to, p.channels)
+            if p.function > TN_CLIP:
+                c.micro.unary(<tn_function>p.function, last.alpha, last.beta, to, to, p.channels)
+    return 0
+
+
+_declare("col2im_f32", col2im_f32, sizeof(Col2imParams),
+         "batch height width channels kh kw out_height out_width ldy stride_h stride_w pad_top pad_left "
+         "dilation_h dilation_w function lo* hi* alpha* beta*")

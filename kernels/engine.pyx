@@ -1,0 +1,12 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The compiled half: kernels, and the program that runs a network's steps in one call without the GIL.
+
+Layers are in the included files, one per family; their register tiles are C (micro/).  See README.md here."""
+
+include "common.pxi"
+include "elementwise.pxi"
+include "conv2d.pxi"
+include "depthwise_conv2d.pxi"
+include "reduce.pxi"
+include "movement.pxi"
+include "program.pxi"

@@ -1,0 +1,120 @@
+/* The register tile of matrix multiplication, for every height up to the table's max_rows and width in panels.
+
+   The accumulators of an MxP tile are M * P * (16/VL) vectors and must all stay in registers; each step in K loads the
+   P panel rows once and broadcasts one value per row of A.  With a 4-cycle FMA and two FMA ports, eight or more
+   accumulators are needed to keep the ports busy.  Max heights: AVX-512 (32 registers) 6 rows x 4 panels (24 + 4 + 1),
+   8 x 3, 8 x 2, 8 x 1; AVX2 (16 registers) 6 x 1 panel (12 + 2 + 1); NEON (32) 6 x 1 (24 + 4 + 1); SSE2 (16) 3 x 1;
+   scalar 1 x 1 (16 accumulators: as many as there are registers). */
+
+enum { VECTORS = TN_PANEL / VL };
+
+#if VL == 16
+#define MAX_ROWS {0, 8, 8, 8, 6}
+#elif VL == 8
+#define MAX_ROWS {0, 6, 0, 0, 0}
+#elif VL == 4 && defined(__aarch64__)
+#define MAX_ROWS {0, 6, 0, 0, 0}
+#elif VL == 4
+#define MAX_ROWS {0, 3, 0, 0, 0}
+#else
+#define MAX_ROWS {0, 1, 0, 0, 0}
+#endif
+
+INLINE vf tile_read(const float *p, int64_t left)
+{
+    return left >= VL ? vf_load(p) : left > 0 ? vf_load_part(p, left) : (vf){0};
+}
+
+INLINE void tile_write(float *p, vf v, int64_t left)
+{
+    if (left >= VL)
+        vf_store(p, v);
+    else if (left > 0)
+        vf_store_part(p, v, left);
+}
+
+#define DEFINE_TILE(M, P)                                                                                  \
+    static __attribute__((noinline)) void tile_##M##x##P(const tn_tile *t)                                 \
+    {                                                                                                      \
+        vf acc[M][P * VECTORS];                                                                            \
+        const float *a[M];                                                                                 \
+        UNROLL for (int i = 0; i < M; i++)                                                                 \
+        {                                                                                                  \
+            a[i] = t->a[i];                                                                                \
+            UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
+            {                                                                                              \
+                const int64_t left = t->n - j * VL;                                                        \
+                if (t->accumulate) {                                                                       \
+                    acc[i][j] = tile_read(t->c + i * t->ldc + j * VL, left);                               \
+                } else {                                                                                   \
+                    acc[i][j] = t->bias ? tile_read(t->bias + j * VL, left) : (vf){0};                     \
+                    if (t->residual)                                                                       \
+                        acc[i][j] += tile_read(t->residual + i * t->ld_residual + j * VL, left);           \
+                }                                                                                          \
+            }                                                                                              \
+        }                                                                                                  \
+        const float *b = t->b;                                                                             \
+        const int64_t panel_stride = t->panel_stride;                                                      \
+        for (int64_t r = 0; r < t->runs; r++) {                                                            \
+            const int64_t begin = t->run[2 * r], end = begin + t->run[2 * r + 1];                          \
+            for (int64_t k = begin; k < end; k++, b += TN_PANEL) {                                         \
+                vf row[P * VECTORS];                                                                       \
+                UNROLL for (int p = 0; p < P; p++)                                                         \
+                    UNROLL for (int j = 0; j < VECTORS; j++)                                               \
+                        row[p * VECTORS + j] = vf_load(b + p * panel_stride + j * VL);                     \
+                UNROLL for (int i = 0; i < M; i++)                                                         \
+                {                                                                                          \
+                    const vf x = vf_set1(a[i][k]);                                                         \
+                    UNROLL for (int j = 0; j < P * VECTORS; j++)                                           \
+                        acc[i][j] += x * row[j];                                                           \
+                }                                                                                          \
+            }                                                                                              \
+        }                                                                                                  \
+        const vf lo = vf_set1(t->last ? t->epilogue.lo : -INFINITY);                                       \
+        const vf hi = vf_set1(t->last ? t->epilogue.hi : INFINITY);                                        \
+        UNROLL for (int i = 0; i < M; i++)                                                                 \
+            UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
+                tile_write(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi), t->n - j * VL);        \
+        if (t->last && t->epilogue.function > TN_CLIP)                                                     \
+            for (int i = 0; i < M; i++)                                                                    \
+                unary(t->epilogue.function, t->epilogue.alpha, t->epilogue.beta, t->c + i * t->ldc,        \
+                      t->c + i * t->ldc, t->n);                                                            \
+    }
+
+#define NO_TILE 0
+DEFINE_TILE(1, 1)
+#if VL > 1
+DEFINE_TILE(2, 1) DEFINE_TILE(3, 1)
+#endif
+#if VL >= 8 || (VL == 4 && defined(__aarch64__))
+DEFINE_TILE(4, 1) DEFINE_TILE(5, 1) DEFINE_TILE(6, 1)
+#endif
+#if VL == 16
+DEFINE_TILE(7, 1) DEFINE_TILE(8, 1)
+DEFINE_TILE(1, 2) DEFINE_TILE(2, 2) DEFINE_TILE(3, 2) DEFINE_TILE(4, 2)
+DEFINE_TILE(5, 2) DEFINE_TILE(6, 2) DEFINE_TILE(7, 2) DEFINE_TILE(8, 2)
+DEFINE_TILE(1, 3) DEFINE_TILE(2, 3) DEFINE_TILE(3, 3) DEFINE_TILE(4, 3)
+DEFINE_TILE(5, 3) DEFINE_TILE(6, 3) DEFINE_TILE(7, 3) DEFINE_TILE(8, 3)
+DEFINE_TILE(1, 4) DEFINE_TILE(2, 4) DEFINE_TILE(3, 4) DEFINE_TILE(4, 4) DEFINE_TILE(5, 4) DEFINE_TILE(6, 4)
+#endif
+
+typedef void (*tile_function)(const tn_tile *);
+static const tile_function tiles[TN_MAX_PANELS][TN_MAX_ROWS] = {
+#if VL == 16
+    {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1, tile_7x1, tile_8x1},
+    {tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2, tile_7x2, tile_8x2},
+    {tile_1x3, tile_2x3, tile_3x3, tile_4x3, tile_5x3, tile_6x3, tile_7x3, tile_8x3},
+    {tile_1x4, tile_2x4, tile_3x4, tile_4x4, tile_5x4, tile_6x4},
+#elif VL == 8 || (VL == 4 && defined(__aarch64__))
+    {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1},
+#elif VL == 4
+    {tile_1x1, tile_2x1, tile_3x1},
+#else
+    {tile_1x1},
+#endif
+};
+
+static void gemm_tile(const tn_tile *tile, int m, int panels)
+{
+    tiles[panels - 1][m - 1](tile);
+}

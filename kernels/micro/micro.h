@@ -1,0 +1,96 @@
+/* The inner loops every layer is made of, as one table per instruction set.
+
+   The signature of each function is written here once.  `table.h` fills a table for the instruction set that the including
+   file was compiled for; `dispatch.c` lists the tables, weakest first.  All pointers may be unaligned. */
+#ifndef TINYNET_MICRO_H
+#define TINYNET_MICRO_H
+
+#include <stdint.h>
+
+enum { TN_PANEL = 16,      /* output channels per weight panel, the same on every instruction set */
+       TN_MAX_PANELS = 4,  /* panels that one register tile may span */
+       TN_MAX_ROWS = 8 };  /* rows (pixels) of the tallest register tile */
+
+/* Functions of one variable.  Up to TN_CLIP they are a clamp to [alpha, beta], which every kernel applies in registers. */
+typedef enum tn_function {
+    TN_NONE, TN_RELU, TN_CLIP,
+    TN_LEAKY_RELU, TN_SIGMOID, TN_TANH, TN_HARD_SIGMOID, TN_HARD_SWISH, TN_SILU, TN_ELU,
+    TN_EXP, TN_SQRT, TN_LOG, TN_NEG, TN_ABS, TN_RECIPROCAL, TN_FLOOR, TN_CEIL, TN_ROUND, TN_ERF, TN_SOFTPLUS, TN_GELU
+} tn_function;
+
+typedef enum tn_binary { TN_ADD, TN_SUB, TN_MUL, TN_DIV, TN_POW, TN_MAXIMUM, TN_MINIMUM, TN_PRELU } tn_binary;
+typedef enum tn_reduction { TN_MAX, TN_MIN, TN_SUM } tn_reduction;
+
+/* What follows an accumulator: clamp to [lo, hi] (infinite: none), then `function` if it is beyond TN_CLIP. */
+typedef struct tn_epilogue {
+    float lo, hi, alpha, beta;
+    int32_t function;
+} tn_epilogue;
+
+/* One register tile of C = f(A B + bias + residual): m rows of A by up to TN_MAX_PANELS panels of B.
+   Row i of A is a list of runs: run r is run[2r+1] consecutive floats at a[i] + run[2r]; the runs together are K long.
+   That one form serves dense layers, 1x1 and KxK convolution (kernel rows are runs), dilation and groups. */
+typedef struct tn_tile {
+    const float *const *a;     /* [m] row bases */
+    const int64_t *run;        /* [runs][2] offset, length */
+    int64_t runs;
+    const float *b;            /* first panel at this K: [K][16] */
+    int64_t panel_stride;      /* floats from one panel to the next */
+    const float *bias;         /* [n], or NULL */
+    const float *residual;     /* [m] rows, ld_residual apart, or NULL; may be c itself */
+    int64_t ld_residual;
+    float *c;                  /* [m] rows, ldc apart */
+    int64_t ldc;
+    int64_t n;                 /* columns that exist, <= 16 panels */
+    int32_t accumulate;        /* start from c (an earlier part of K) and not from bias + residual */
+    int32_t last;              /* the last part of K: apply the epilogue */
+    tn_epilogue epilogue;
+} tn_tile;
+
+/* One output row of a depthwise convolution for `channels` channels. */
+typedef struct tn_depthwise_row {
+    const float *const *x;     /* [kh] input rows at column 0; a row outside the picture: 16 zeros */
+    const int64_t *step;       /* [kh] floats from one input pixel to the next: ldx, or 0 for a row outside */
+    const float *w;            /* [kh][kw][ldw] */
+    int64_t ldw;
+    const float *bias;         /* [channels] */
+    float *y;                  /* [ow] pixels, ldy apart */
+    int64_t ldy;
+    int64_t kh, kw, stride, dilation, pad_left, width, ow, channels;
+    tn_epilogue epilogue;
+} tn_depthwise_row;
+
+typedef struct tn_micro {
+    const char *name;
+    int32_t vector_floats;
+    int32_t max_rows[TN_MAX_PANELS + 1];   /* [panels] tallest tile of that width; 0: there is none */
+    void (*gemm_tile)(const tn_tile *tile, int m, int panels);
+    void (*depthwise_row)(const tn_depthwise_row *row);
+    /* y[i] = f(x[i]); x may be y */
+    void (*unary)(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n);
+    /* z[i] = f(x[i * step_x], y[i * step_y]), steps 0 or 1, then the epilogue */
+    void (*binary)(tn_binary f, const float *x, int step_x, const float *y, int step_y, float *z, int64_t n,
+                   const tn_epilogue *e);
+    /* y[i] = f(x[i] scale[i] + shift[i]) */
+    void (*scale_shift)(const float *x, const float *scale, const float *shift, float *y, int64_t n, const tn_epilogue *e);
+    /* y[c] = reduction over i < ny, j < nx of x[i*ld_y + j*ld_x + c], times `factor` */
+    void (*pool)(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x,
+                 float *y, int64_t channels, float factor);
+    /* reduction of n consecutive floats */
+    float (*reduce)(tn_reduction r, const float *x, int64_t n);
+    /* softmax over i < n of x[i*inner + j] for every j < inner */
+    void (*softmax)(const float *x, float *y, int64_t n, int64_t inner);
+    /* y[c] = (a[c] (1-fx) + b[c] fx) (1-fy) + (c_[c] (1-fx) + d[c] fx) fy */
+    void (*bilinear)(const float *a, const float *b, const float *c, const float *d, float fx, float fy, float *y, int64_t n);
+    /* y[c] = x[c] / (bias + alpha * sum over the window of x^2)^power; `squares` holds channels + size floats of scratch */
+    void (*lrn)(const float *x, float *y, int64_t channels, int64_t size, float alpha, float power, float bias, float *squares);
+    /* y[j*ldy + i] = x[i*ldx + j] for i < rows, j < columns */
+    void (*transpose)(const float *x, int64_t ldx, float *y, int64_t ldy, int64_t rows, int64_t columns);
+} tn_micro;
+
+/* Table of a level by name ("avx2"), or NULL if this build or this CPU lacks it. */
+const tn_micro *tn_micro_find(const char *name);
+/* Name of the i-th level of this build, weakest first, or NULL past the end; *usable: this CPU has it. */
+const char *tn_micro_level(int i, int *usable);
+
+#endif

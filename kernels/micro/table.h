@@ -1,0 +1,29 @@
+/* Everything of one instruction set.  The including file has chosen the target, VL, and LEVEL (avx2) with its name. */
+#include "micro.h"
+#include "vec.h"
+#include "elementwise.h"
+#include "reduce.h"
+#include "gemm.h"
+#include "depthwise.h"
+
+#define TABLE_NAME_(level) tn_micro_##level
+#define TABLE_NAME(level) TABLE_NAME_(level)
+#define TEXT_(level) #level
+#define TEXT(level) TEXT_(level)
+
+const tn_micro TABLE_NAME(LEVEL) = {
+    .name = TEXT(LEVEL),
+    .vector_floats = VL,
+    .max_rows = MAX_ROWS,
+    .gemm_tile = gemm_tile,
+    .depthwise_row = depthwise_row,
+    .unary = unary,
+    .binary = binary,
+    .scale_shift = scale_shift,
+    .pool = pool,
+    .reduce = reduce,
+    .softmax = softmax,
+    .bilinear = bilinear,
+    .lrn = lrn,
+    .transpose = transpose,
+};

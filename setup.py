@@ -1,0 +1,35 @@
+"""Build of the one extension module.  Everything else is in pyproject.toml."""
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+HERE = Path(__file__).parent
+os.chdir(HERE)
+
+if sys.platform == "win32":
+    sys.exit("tinynet needs a POSIX system with gcc or clang; Windows was not tried: use WSL")
+
+MICRO = sorted(str(p.relative_to(HERE)) for p in (HERE / "kernels" / "micro").glob("*.c"))
+DEPENDS = sorted(str(p.relative_to(HERE)) for pattern in ("*.pxi", "*.h", "micro/*.h")
+                 for p in (HERE / "kernels").glob(pattern))
+
+# -fno-math-errno and -fno-trapping-math change no value; they let sqrtf and comparisons become plain instructions.
+FLAGS = ["-O2", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-g0", "-pthread"]
+if os.environ.get("TINYNET_WERROR"):
+    FLAGS += ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter",
+              "-Wno-discarded-qualifiers"]  # the last two: what Cython writes
+
+ENGINE = Extension(
+    "tinynet.kernels.engine",
+    sources=["kernels/engine.pyx", *MICRO],
+    depends=DEPENDS,
+    include_dirs=["kernels"],
+    extra_compile_args=FLAGS,
+    extra_link_args=["-pthread", "-Wl,-s"] if sys.platform == "linux" else ["-pthread"],
+)
+
+setup(ext_modules=cythonize([ENGINE], build_dir="build", compiler_directives={"language_level": 3}))

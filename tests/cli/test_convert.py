@@ -1,0 +1,74 @@
+"""tinynet convert"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from onnx import helper
+
+from tinynet.cli import convert
+from tinynet.errors import UsageError
+
+
+def test_shapes_and_numbers():
+    assert convert.named_shape("a=b=1x3x320x320") == ("a=b", (1, 3, 320, 320))
+    assert convert.named_shape("x=1,3") == ("x", (1, 3))
+    assert convert.height_width("224x320") == (224, 320)
+    assert convert.numbers("--mean", ["1,2.5", "-3"]) == (1, 2.5, -3)
+    assert convert.numbers("--mean", ["1, 2,"]) == (1, 2)
+    assert convert.numbers("--mean", None) is None
+    with pytest.raises(UsageError):
+        convert.numbers("--mean", ["1,x"])
+
+
+def test_convert_reports(run, folder, tmp_path):
+    target = tmp_path / "out.tnb"
+    code, out, err = run("convert", folder / "colours.onnx", "-o", target)
+    assert code == 0 and target.stat().st_size > 0 and out
+    assert "operators" in out
+
+
+def test_convert_json(run, folder, tmp_path):
+    target = tmp_path / "out.tnb"
+    code, out, err = run("convert", folder / "colours.onnx", "-o", target, "--json")
+    report = json.loads(out)
+    assert code == 0 and (report["version"], report["command"]) == (1, "convert")
+    assert report["operators_before"] == 5 and report["file_bytes"] == target.stat().st_size
+    assert set(report) == {"version", "command", "source", "output", "operators_before", "operators_after",
+                           "file_bytes", "parameters", "macs", "arena_bytes", "seconds", "inputs", "outputs", "notes"}
+
+
+def test_convert_quiet(run, folder, tmp_path):
+    assert run("convert", folder / "colours.onnx", "-o", tmp_path / "out.tnb", "-q") == (0, "", "")
+
+
+def test_convert_files(fails, folder, tmp_path):
+    source = folder / "colours.onnx"
+    fails(3, "no such file", "convert", tmp_path / "missing.onnx")
+    fails(3, "it is a folder", "convert", tmp_path)
+    fails(3, "no folder", "convert", source, "-o", tmp_path / "none" / "x.tnb")
+    fails(3, "it is a folder", "convert", source, "-o", tmp_path)
+    fails(2, "the model itself", "convert", source, "-o", source)
+    fails(3, "labels", "convert", source, "--labels", tmp_path / "missing.txt", "-o", tmp_path / "x.tnb")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_convert_keeps_the_previous_output(fails, colour_network, tmp_path):
+    target = tmp_path / "out.tnb"
+    target.write_bytes(b"previous")
+    odd = helper.make_node("Asinh", ["raw"], ["scores"], "odd")
+    bad = colour_network(tmp_path / "bad.onnx", scores="raw", extra=[odd])
+    fails(4, "Asinh", "convert", bad, "-o", target)
+    (tmp_path / "broken.onnx").write_bytes(b"\x08\x07 no protobuf")
+    fails(3, "broken.onnx", "convert", tmp_path / "broken.onnx", "-o", target)
+    assert target.read_bytes() == b"previous"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.onnx", "broken.onnx", "out.tnb"]
+
+
+def test_convert_with_shape(run, fails, colour_network, tmp_path):
+    source = colour_network(tmp_path / "any.onnx", batch="N", size="side")
+    fails(2, "--input", "convert", source)
+    assert run("convert", source, "--input", "picture=1x3x16x16", "-q")[0] == 0
+    code, out, _ = run("inspect", tmp_path / "any.tnb", "--json")
+    assert json.loads(out)["inputs"] == [{"name": "picture", "shape": [1, 3, 16, 16], "dtype": "float32"}]

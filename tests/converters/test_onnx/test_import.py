@@ -1,0 +1,484 @@
+"""Loading, opsets, input shapes, outputs, errors: everything around the operators."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+
+from tinynet import reference
+from tinynet.errors import FileError, FormatError, TinynetError, UnsupportedError, UnsupportedOpError, UsageError
+
+
+def relu(lab, x=None, **options):
+    x = lab.normal(2, 3) if x is None else x
+    return lab.model([lab.node("Relu", ["x"])], {"x": x}, **options)
+
+
+def one_line(caught):
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# The file
+
+
+def test_path_bytes_and_proto_give_the_same_graph(lab, tmp_path):
+    model = relu(lab, opset=13)
+    data = model.SerializeToString(deterministic=True)
+    path = tmp_path / "small.onnx"
+    path.write_bytes(data)
+    graphs = [lab.import_(path), lab.import_(str(path)), lab.import_(data), lab.import_(model)]
+    assert [g.meta.name for g in graphs] == ["small", "small", "net", "net"]
+    assert len({repr((g.nodes, g.tensors, g.inputs, g.outputs)) for g in graphs}) == 1
+    assert {g.meta.source_sha256 for g in graphs} == {hashlib.sha256(data).hexdigest()}
+    meta = lab.import_(data, name="other").meta
+    assert (meta.name, meta.source_format, meta.source_opset, meta.source_operators) == ("other", "onnx", 13, 1)
+
+
+def test_parameters_count_float_initialisers_once(lab):
+    nodes = [lab.node("Gemm", ["x", "w", "b"], ["a"]), lab.node("Gemm", ["a", "w", "b"], ["c"]),
+             lab.node("Clip", ["c", "low"], ["d"]), lab.node("Reshape", ["d", "shape"], ["y"])]
+    constants = {"w": lab.normal(3, 3), "b": lab.normal(3), "low": np.asarray(np.float32(0)), "shape": lab.ints(-1),
+                 "unused": lab.normal(100)}
+    assert lab.import_(lab.model(nodes, {"x": lab.normal(2, 3)}, constants=constants)).meta.parameters == 12
+
+
+def test_missing_file(lab, tmp_path):
+    with pytest.raises(FileError, match="No such file") as caught:
+        lab.import_(tmp_path / "none.onnx")
+    assert not isinstance(caught.value, FormatError) and "none.onnx" in one_line(caught)
+    with pytest.raises(FileError, match="directory"):
+        lab.import_(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a" + bytes(50), b"\x08\x09", bytes(100), b"\xff" * 40])
+def test_not_an_onnx_file(lab, data):
+    with pytest.raises(FormatError, match="not an ONNX file") as caught:
+        lab.import_(data)
+    one_line(caught)
+
+
+def test_truncated_files_never_convert(lab):
+    data = relu(lab, opset=13).SerializeToString()
+    for length in range(len(data)):
+        with pytest.raises((FormatError, UnsupportedError)):
+            lab.import_(data[:length])
+
+
+def test_names_that_are_no_text(lab):
+    data = relu(lab).SerializeToString().replace(b"Relu", b"R\xff\xfeu")
+    with pytest.raises(FormatError, match="no UTF-8 text"):
+        lab.import_(data)
+
+
+def test_line_breaks_in_names_do_not_reach_messages(lab):
+    model = lab.model([lab.node("Foo", ["x"], name="a\nb")], {"x": lab.info("x", [1, "h"])}, name="two\nlines")
+    with pytest.raises(UsageError) as caught:
+        lab.import_(model)
+    one_line(caught)
+    with pytest.raises(UnsupportedOpError) as caught:
+        lab.import_(model, input_shapes={"x": (1, 2)})
+    assert one_line(caught).startswith("two lines: 1 unsupported operator: Foo (ai.onnx, 1 node: a b)")
+
+
+def test_damaged_bytes_give_the_projects_errors_only(lab):
+    """One byte of a small file changed at a time."""
+    x, w = lab.normal(1, 2, 4, 4), lab.normal(2, 2, 1, 1)
+    nodes = [lab.node("Conv", ["x", "w"], ["a"], pads=[0, 0, 0, 0]),
+             lab.node("Resize", ["a", "", "s"], ["b"], mode="linear"), lab.node("Reshape", ["b", "t"])]
+    constants = {"w": w, "s": np.array([1, 1, 2, 2], np.float32), "t": lab.ints(0, -1)}
+    data = lab.model(nodes, {"x": x}, constants=constants).SerializeToString()
+    outcomes = set()
+    for position in range(len(data)):
+        for value in (0, 255, data[position] ^ 1, data[position] ^ 64):
+            try:
+                lab.import_(data[:position] + bytes([value]) + data[position + 1:])
+                outcomes.add("converted")
+            except TinynetError as error:
+                assert "\n" not in str(error)
+                outcomes.add(type(error))
+    assert outcomes > {"converted", FormatError, UnsupportedOpError}
+
+
+def test_wrong_source_type(lab):
+    with pytest.raises(UsageError, match="found int"):
+        lab.import_(3)
+
+
+# External data
+
+
+def external(lab, tmp_path, location="weights.bin", **entries):
+    """A Gemm whose weight [3, 2] lies in `location`."""
+    model = lab.model([lab.node("Gemm", ["x", "w"])], {"x": lab.normal(4, 3)}, constants={"w": lab.normal(3, 2)})
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = lab.onnx.TensorProto.EXTERNAL
+    for key, value in {"location": location, **entries}.items():
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, str(value)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_external_data(lab, tmp_path):
+    w, x = lab.normal(3, 2, seed=5), lab.normal(4, 3)
+    (tmp_path / "weights.bin").write_bytes(bytes(8) + w.tobytes() + bytes(3))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "w").write_bytes(w.tobytes())
+    for location, entries in (("weights.bin", {"offset": 8, "length": 24}), ("sub/w", {}), ("./sub/w", {"offset": 0})):
+        graph = lab.import_(external(lab, tmp_path, location, **entries))
+        np.testing.assert_allclose(reference.run(graph, {"x": x})["y"], x @ w, rtol=1e-5)
+
+
+def test_external_data_as_the_onnx_package_writes_it(lab, tmp_path):
+    x, w = lab.normal(4, 300), lab.normal(300, 20)
+    model = lab.model([lab.node("MatMul", ["x", "w"])], {"x": x}, constants={"w": w})
+    lab.onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    assert lab.onnx.load(tmp_path / "m.onnx", load_external_data=False).graph.initializer[0].external_data
+    graph = lab.import_(tmp_path / "m.onnx")
+    np.testing.assert_allclose(reference.run(graph, {"x": x})["y"], x @ w, atol=1e-4)
+
+
+@pytest.mark.parametrize("location", ["../secret", "sub/../../secret", "/etc/passwd", "..\\secret", "C:\\secret", "",
+                                      "\\secret"])
+def test_external_data_outside_the_folder_is_refused(lab, tmp_path, location):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(lab.normal(3, 2).tobytes())
+    with pytest.raises(FileError, match="not inside the model's folder") as caught:
+        lab.import_(external(lab, folder, location))
+    one_line(caught)
+
+
+@pytest.mark.parametrize("location", ["link", "dir/secret"])
+def test_external_data_through_a_link_out_of_the_folder_is_refused(lab, tmp_path, location):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(lab.normal(3, 2).tobytes())
+    os.symlink(tmp_path / "secret", folder / "link")
+    os.symlink(tmp_path, folder / "dir")
+    with pytest.raises(FileError, match="link out of the model's folder"):
+        lab.import_(external(lab, folder, location))
+
+
+def test_external_data_through_a_link_inside_the_folder(lab, tmp_path):
+    (tmp_path / "blob").write_bytes(lab.normal(3, 2).tobytes())
+    os.symlink("blob", tmp_path / "weights.bin")
+    assert lab.import_(external(lab, tmp_path)).meta.parameters == 6
+
+
+@pytest.mark.parametrize("entries,match", [
+    ({"length": 20}, "expected 24 bytes"), ({"offset": 4}, "past the end"), ({"offset": -4}, "offset -4"),
+    ({"offset": "x"}, "must be numbers"), ({"length": 2 ** 60}, "expected 24 bytes")])
+def test_external_data_that_does_not_fit(lab, tmp_path, entries, match):
+    (tmp_path / "weights.bin").write_bytes(lab.normal(3, 2).tobytes())
+    with pytest.raises(FormatError, match=match):
+        lab.import_(external(lab, tmp_path, **entries))
+
+
+def test_external_data_that_is_missing(lab, tmp_path):
+    path = external(lab, tmp_path)
+    with pytest.raises(FileError, match="'weights.bin' is missing beside the model"):
+        lab.import_(path)
+    with pytest.raises(FileError, match="give the path of the model"):
+        lab.import_(path.read_bytes())
+
+
+# Opsets
+
+
+@pytest.mark.parametrize("opset", range(7, 22))
+def test_every_supported_opset(lab, opset):
+    notes = []
+    x = lab.normal(2, 3)
+    lab.check(relu(lab, x, opset=opset), {"x": x}, notes=notes)
+    assert notes == []
+
+
+def test_old_opsets_are_refused(lab):
+    with pytest.raises(UnsupportedError, match="opset 6; expected 7 to 21") as caught:
+        lab.import_(relu(lab, opset=6))
+    one_line(caught)
+    model = relu(lab)
+    del model.opset_import[:]
+    model.ir_version = 1
+    with pytest.raises(UnsupportedError, match="IR version 1 without an operator set"):
+        lab.import_(model)
+
+
+def test_newer_opsets_are_accepted_with_a_note(lab):
+    notes = []
+    x = lab.normal(2, 3)
+    lab.check(relu(lab, x, opset=24), {"x": x}, notes=notes)
+    assert len(notes) == 1 and "opset 24 is newer than 21" in notes[0]
+
+
+def test_an_operator_at_an_unknown_version_is_unsupported(lab, monkeypatch):
+    from tinynet.converters.onnx_ops import OPERATORS
+    monkeypatch.setitem(OPERATORS, "Relu", OPERATORS["Relu"]._replace(versions=(6, 13)))
+    assert lab.import_(relu(lab, opset=13)).nodes
+    with pytest.raises(UnsupportedOpError, match=r"Relu \(ai.onnx, 1 node: Relu_0\): version 14 of it \(opset 24\)"):
+        lab.import_(relu(lab, opset=24))
+
+
+def test_an_opset_from_the_future(lab):
+    with pytest.raises(UnsupportedError, match="opset 999 is newer than the installed onnx package knows"):
+        lab.import_(relu(lab, opset=999))
+
+
+def test_every_version_in_the_table_exists(lab):
+    from tinynet.converters.onnx_ops import OPERATORS
+    known = {}
+    for schema in lab.onnx.defs.get_all_schemas_with_history():
+        if not schema.domain and not schema.deprecated:
+            known.setdefault(schema.name, set()).add(schema.since_version)
+    newest = lab.onnx.defs.onnx_opset_version()
+    for kind, operator in OPERATORS.items():
+        assert {v for v in operator.versions if v <= newest} <= known[kind], kind
+        schemas = [lab.onnx.defs.get_schema(kind, opset) for opset in range(max(7, min(known[kind])), 22)]
+        assert {s.since_version for s in schemas if not s.deprecated} <= set(operator.versions), kind
+
+
+def test_an_operator_that_the_opset_lacks(lab):
+    assert "opset 10 has no such operator" in lab.reason("Upsample", lab.normal(1, 1, 2, 2), lab.normal(4), opset=10)
+    assert "opset 13 has no such operator" in lab.reason("HardSwish", lab.normal(2), opset=13)
+
+
+def test_an_unused_domain_may_be_imported(lab):
+    model = relu(lab)
+    model.opset_import.append(lab.onnx.helper.make_opsetid("ai.onnx.ml", 2))
+    assert lab.import_(model).nodes
+    model.opset_import.append(lab.onnx.helper.make_opsetid("ai.onnx", 16))
+    with pytest.raises(FormatError, match="opsets \\[16, 17\\] at once"):
+        lab.import_(model)
+
+
+# Input shapes
+
+
+def test_a_symbolic_first_dimension_becomes_1(lab):
+    for first in ("batch", None, -1, 0):
+        notes = []
+        info = lab.info("x", [first, 3])
+        graph = lab.import_(lab.model([lab.node("Relu", ["x"])], {"x": info}), notes=notes)
+        assert graph.tensors["x"].shape == graph.tensors["y"].shape == (1, 3)
+        assert len(notes) == 1 and "input 'x': dimension 0" in notes[0]
+
+
+def test_other_unknown_dimensions_need_an_option(lab):
+    nodes = [lab.node("Relu", ["x"]), lab.node("Relu", ["s"], ["t"]), lab.node("Relu", ["k"], ["l"])]
+    inputs = {"x": lab.info("x", ["n", 3, "h", "w"]), "s": lab.info("s", [2, None]), "k": lab.info("k", [4])}
+    with pytest.raises(UsageError) as caught:
+        lab.import_(lab.model(nodes, inputs, ["y", "t", "l"]))
+    text = one_line(caught)
+    assert "input 'x': dimension 2 ('h'), dimension 3 ('w'); input 's': dimension 1 (unnamed)" in text
+    assert text.endswith("--input x=1x3x320x320 --input s=2x320") and "'k'" not in text
+
+
+def test_input_shapes_are_used(lab):
+    notes = []
+    model = lab.model([lab.node("Relu", ["x"])], {"x": lab.info("x", ["n", 3, "h", "w"])})
+    graph = lab.import_(model, input_shapes={"x": (2, 3, 5, 6)}, notes=notes)
+    assert graph.tensors["y"].shape == (2, 3, 5, 6) and notes == []
+    x = lab.normal(2, 3, 5, 6)
+    lab.check(model, {"x": x}, input_shapes={"x": [2, 3, 5, 6]})
+
+
+def test_an_unknown_rank_needs_an_option(lab):
+    model = lab.model([lab.node("Relu", ["x"])], {"x": lab.info("x", None)})
+    with pytest.raises(UsageError, match="input 'x': its rank"):
+        lab.import_(model)
+    assert lab.import_(model, input_shapes={"x": (4, 2)}).tensors["y"].shape == (4, 2)
+
+
+def test_a_given_symbol_holds_for_every_input(lab):
+    inputs = {name: lab.info(name, ["n", 3]) for name in ("a", "b")}
+    model = lab.model([lab.node("Add", ["a", "b"])], inputs)
+    graph = lab.import_(model, input_shapes={"a": (5, 3)})
+    assert graph.tensors["b"].shape == (5, 3)
+    with pytest.raises(UsageError, match="dimension 'n' is 5 in one given input shape and 6 in another"):
+        lab.import_(model, input_shapes={"a": (5, 3), "b": (6, 3)})
+
+
+@pytest.mark.parametrize("shapes,match", [
+    ({"z": (1, 3)}, "no input is called 'z'; its inputs are 'x'"), ({"x": (1, 3, 1)}, "declares nx3"),
+    ({"x": (1, 4)}, "cannot have the shape 1x4"), ({"x": (0, 3)}, "0x3"), ({"x": ("a", 3)}, "must be numbers")])
+def test_input_shapes_that_do_not_fit(lab, shapes, match):
+    with pytest.raises(UsageError, match=match) as caught:
+        lab.import_(lab.model([lab.node("Relu", ["x"])], {"x": lab.info("x", ["n", 3])}), input_shapes=shapes)
+    one_line(caught)
+
+
+def test_initialisers_among_the_inputs_are_constants(lab):
+    x, w = lab.normal(2, 3), lab.normal(3)
+    model = lab.model([lab.node("Add", ["x", "w"])], {"x": x, "w": w}, constants={"w": w})
+    graph = lab.import_(model)
+    assert graph.inputs == ["x"] and graph.tensors["w"].is_constant
+    with pytest.raises(UsageError, match="no input is called 'w'"):
+        lab.import_(model, input_shapes={"w": (3,)})
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_inputs_of_other_floats_are_refused(lab, dtype):
+    with pytest.raises(UnsupportedError, match="input 'x' is float.*export the model as float32"):
+        lab.import_(relu(lab, np.zeros(3, dtype)))
+
+
+def test_inputs_that_are_no_tensors_are_refused(lab):
+    info = lab.onnx.helper.make_tensor_sequence_value_info("x", 1, [2])
+    with pytest.raises(UnsupportedError, match="input 'x' is a sequence_type"):
+        lab.import_(lab.model([lab.node("Identity", ["x"])], {"x": info}))
+
+
+def test_int_and_bool_inputs_pass(lab):
+    x, flags = np.arange(6).reshape(2, 3), np.array([True, False])
+    nodes = [lab.node("Transpose", ["x"]), lab.node("Cast", ["f"], ["g"], to=1)]
+    lab.check(lab.model(nodes, {"x": x, "f": flags}, ["y", "g"]), {"x": x, "f": flags})
+
+
+# Outputs
+
+
+def test_outputs_keep_order_and_names(lab):
+    x = lab.normal(2, 3)
+    nodes = [lab.node("Relu", ["x"], ["a"]), lab.node("Neg", ["a"], ["b"]), lab.node("Abs", ["b"], ["c"])]
+    graph = lab.check(lab.model(nodes, {"x": x}, ["c", "a", "b"]), {"x": x})
+    assert graph.outputs == ["c", "a", "b"]
+
+
+def test_an_output_that_is_an_input(lab):
+    x = lab.normal(2, 3)
+    nodes = [lab.node("Identity", ["x"]), lab.node("Dropout", ["x"], ["z"])]
+    assert lab.kinds(lab.check(lab.model(nodes, {"x": x}, ["y", "z"]), {"x": x})) == ["reshape", "reshape"]
+    graph = lab.check(lab.model([lab.node("Relu", ["x"])], {"x": x}, ["x", "y"]), {"x": x})
+    assert graph.outputs == ["x", "y"] and lab.kinds(graph) == ["relu"]
+
+
+def test_an_output_that_is_a_constant(lab):
+    x, w = lab.normal(2, 3), lab.normal(3)
+    nodes = [lab.node("Add", ["x", "w"]), lab.node("Identity", ["w"], ["v"]), lab.node("Shape", ["x"], ["s"]),
+             lab.node("Mul", ["w", "w"], ["m"]), lab.node("Sub", ["x", "m"], ["d"])]
+    graph = lab.check(lab.model(nodes, {"x": x}, ["y", "w", "v", "s", "m", "d"], {"w": w}), {"x": x})
+    assert not any(graph.tensors[name].is_constant for name in graph.outputs)
+
+
+def test_outputs_that_are_one_tensor(lab):
+    x = lab.normal(2, 3)
+    nodes = [lab.node("Relu", ["x"], ["a"]), lab.node("Identity", ["a"], ["b"]), lab.node("Identity", ["a"], ["c"]),
+             lab.node("Neg", ["a"], ["d"])]
+    lab.check(lab.model(nodes, {"x": x}, ["c", "a", "b", "d"]), {"x": x})
+    lab.check(lab.model(nodes, {"x": x}, ["c", "b", "d"]), {"x": x})
+
+
+def test_names_stay_unique(lab):
+    """The file uses the names that the importer would make."""
+    x, w = lab.normal(1, 2, 5, 5), lab.normal(2, 2, 3, 3)
+    nodes = [lab.node("Conv", ["x", "w"], ["y_to_nhwc"], name="c"),
+             lab.node("Relu", ["y_to_nhwc"], ["w_ohwi"], name="c/to_nhwc"),
+             lab.node("Conv", ["w_ohwi", "w"], ["y_conv2d"]), lab.node("Relu", ["y_conv2d"], ["y"])]
+    graph = lab.check(lab.model(nodes, {"x": x}, constants={"w": w}), {"x": x})
+    assert len({node.name for node in graph.nodes}) == len(graph.nodes)
+    nodes[1].name = "c"                       # onnxruntime refuses this, the file format does not
+    graph = lab.import_(lab.model(nodes, {"x": x}, constants={"w": w}))
+    assert len({node.name for node in graph.nodes}) == len(graph.nodes)
+    assert set(graph.tensors) == {t.name for t in graph.tensors.values()}
+
+
+def test_declared_output_shape_and_type(lab):
+    model, notes = relu(lab), []
+    model.graph.output[0].CopyFrom(lab.info("y", [2, 4]))
+    assert lab.import_(model, notes=notes).tensors["y"].shape == (2, 3)
+    assert notes == ["output 'y' has the shape [2, 3]; the file declares [2, 4]"]
+    model.graph.output[0].CopyFrom(lab.info("y", [2, 3], np.int64))
+    with pytest.raises(FormatError, match="output 'y' is declared as"):
+        lab.import_(model)
+
+
+def test_nodes_that_no_output_needs_are_left_out(lab):
+    nodes = [lab.node("Relu", ["x"]), lab.node("Unheard", ["x"], ["z"]), lab.node("LSTM", ["z"], ["q"])]
+    graph = lab.import_(lab.model(nodes, {"x": lab.normal(2)}))
+    assert lab.kinds(graph) == ["relu"] and graph.meta.source_operators == 3
+
+
+# Unsupported and contradictory graphs
+
+
+def test_every_unsupported_operator_is_listed_at_once(lab):
+    nodes = [lab.node("Foo", ["x"], ["a"], name="f1"), lab.node("Relu", ["a"], ["b"]), lab.node("Foo", ["b"], ["c"]),
+             lab.node("Bar", ["x"], ["d"], domain="my.ops"), lab.node("LSTM", ["c"], ["e"]),
+             lab.node("Softmax", ["x"], ["g"]), lab.node("Resize", ["x", "", "s"], ["h"], mode="cubic"),
+             lab.node("Sum", ["b", "c", "d", "e", "g", "h"])]
+    model = lab.model(nodes, {"x": lab.normal(1, 1, 4, 4)}, constants={"s": np.array([1, 1, 2, 2], np.float32)})
+    with pytest.raises(UnsupportedOpError) as caught:
+        lab.import_(model, name="big")
+    text = one_line(caught)
+    assert text.startswith("big: 4 unsupported operators: Foo (ai.onnx, 2 nodes: f1, Foo_2): it is not implemented; "
+                           "Bar (my.ops, 1 node: Bar_3): ")
+    assert "LSTM (ai.onnx, 1 node: LSTM_4): recurrent" in text
+    assert "Resize (ai.onnx, 1 node: Resize_6): mode cubic" in text
+    assert "what to do: " in text
+    assert {name: names for name, (_, names) in caught.value.operators.items()} == {
+        "Foo": ["f1", "Foo_2"], "my.ops.Bar": ["Bar_3"], "LSTM": ["LSTM_4"], "Resize": ["Resize_6"]}
+
+
+def test_subgraphs_are_unsupported_and_what_feeds_them_is_looked_at(lab):
+    branch = lab.onnx.helper.make_graph([lab.node("Relu", ["a"], ["r"])], "branch", [], [lab.info("r", [3])])
+    nodes = [lab.node("Foo", ["x"], ["a"]), lab.node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)]
+    model = lab.model(nodes, {"x": lab.normal(3), "c": np.array(True)})
+    with pytest.raises(UnsupportedOpError) as caught:
+        lab.import_(model)
+    assert set(caught.value.operators) == {"Foo", "If"} and "subgraph" in caught.value.operators["If"][0]
+
+
+def test_model_local_functions_are_inlined(lab):
+    helper = lab.onnx.helper
+    opset = [helper.make_opsetid("", 17)]
+    body = [lab.node("Sigmoid", ["v"], ["s"]), lab.node("Mul", ["v", "s"], ["w"])]
+    function = helper.make_function("local", "Swish", ["v"], ["w"], body, opset)
+    x = lab.normal(2, 3)
+    model = lab.model([lab.node("Swish", ["x"], domain="local")], {"x": x})
+    model.functions.append(function)
+    model.opset_import.append(helper.make_opsetid("local", 1))
+    assert lab.kinds(lab.check(model, {"x": x})) == ["sigmoid", "mul"]
+
+
+@pytest.mark.parametrize("nodes,match", [
+    ([("Relu", ["nothing"], ["y"], {})], "input 'nothing' is neither"),
+    ([("Relu", ["b"], ["y"], {}), ("Relu", ["x"], ["b"], {})], "input 'b' is neither|made by no node"),
+    ([("Relu", ["x"], ["y"], {}), ("Neg", ["x"], ["y"], {})], "output 'y' is defined twice"),
+    ([("Relu", ["x"], ["x"], {}), ("Relu", ["x"], ["y"], {})], "output 'x' is defined twice"),
+    ([("Relu", ["x"], ["z"], {})], "output 'y' is made by no node"),
+    ([("Relu", ["x", "x"], ["y"], {})], "has 2 inputs, expected 1 to 1"),
+    ([("Add", ["x", ""], ["y"], {})], "input 'B' is left out"),
+    ([("Relu", ["x"], ["y", "z"], {})], "has 2 outputs"),
+    ([("Relu", ["x"], ["y"], {"alpha": 1.0})], "unknown attribute 'alpha'"),
+    ([("LeakyRelu", ["x"], ["y"], {"alpha": 1})], "attribute 'alpha' has the wrong type"),
+    ([("Concat", ["x", "x"], ["y"], {})], "attribute 'axis' is missing")])
+def test_contradictory_graphs(lab, nodes, match):
+    model = lab.model([lab.node(kind, ins, outs, **attrs) for kind, ins, outs, attrs in nodes], {"x": lab.normal(2, 3)})
+    with pytest.raises(FormatError, match=match) as caught:
+        lab.import_(model)
+    one_line(caught)
+
+
+def test_damaged_initialisers(lab):
+    model = lab.model([lab.node("Add", ["x", "w"])], {"x": lab.normal(3)}, constants={"w": lab.normal(3)})
+    model.graph.initializer[0].raw_data = b"1234567"
+    with pytest.raises(FormatError, match="tensor 'w' of shape \\[3\\] is damaged"):
+        lab.import_(model)
+    model.graph.initializer[0].data_type = 77
+    with pytest.raises(FormatError, match="unknown type 77"):
+        lab.import_(model)
+    model.graph.initializer.append(model.graph.initializer[0])
+    with pytest.raises(FormatError, match="two initialisers"):
+        lab.import_(model)
+
+
+def test_shapes_that_do_not_fit_name_the_node(lab):
+    with pytest.raises(UnsupportedOpError, match=r"Add \(ai.onnx, 1 node: Add_0\): expected"):
+        lab.import_(lab.model([lab.node("Add", ["x", "z"])], {"x": lab.normal(3), "z": lab.normal(4)}))

@@ -1,0 +1,78 @@
+"""The oracle of the oracle: single ONNX nodes run by onnxruntime, compared with a kind's infer and reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import ops
+
+
+class Peer:
+    """Given to tests as a fixture: import-mode=importlib lets test files share no module."""
+
+    def run(self, op_type: str, inputs: list[np.ndarray | None], opset: int = 17, domain: str = "",
+            **attributes: Any) -> np.ndarray:
+        """First output of one ONNX node; None stands for an input that is left out."""
+        onnx = pytest.importorskip("onnx")
+        ort = pytest.importorskip("onnxruntime")
+        names = ["" if array is None else f"x{i}" for i, array in enumerate(inputs)]
+        node = onnx.helper.make_node(op_type, names, ["y"], domain=domain, **attributes)
+        declared = [onnx.helper.make_tensor_value_info(
+            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in zip(names, inputs, strict=True) if array is not None]
+        graph = onnx.helper.make_graph([node], "g", declared, [onnx.ValueInfoProto(name="y")])
+        model = onnx.helper.make_model(graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", opset)])
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return session.run(None, {n: a for n, a in zip(names, inputs, strict=True) if a is not None})[0]
+
+    def agree(self, op: ops.Op, arrays: list[np.ndarray], expected: np.ndarray, atol: Any = 0.0,
+              rtol: float = 0.0) -> np.ndarray:
+        """`infer` and `reference` match `expected` in shape, dtype and value; atol may be one number per element."""
+        specs = op.infer(*(ops.Spec(a.shape, a.dtype.name) for a in arrays))
+        assert specs == [ops.Spec(expected.shape, expected.dtype.name)]
+        (found,) = op.reference(*arrays)
+        assert isinstance(found, np.ndarray)
+        assert found.shape == expected.shape and found.dtype == expected.dtype
+        same = (found == expected) | ((found != found) & (expected != expected))
+        with np.errstate(all="ignore"):
+            near = np.abs(found.astype(np.float64) - expected.astype(np.float64)) <= atol + rtol * np.abs(
+                expected.astype(np.float64))
+        bad = ~(same | near)
+        assert not bad.any(), f"{int(bad.sum())} of {bad.size} differ, e.g. {found[bad][:5]} for {expected[bad][:5]}"
+        return found
+
+    def refused(self, op: ops.Op, *specs: ops.Spec | tuple, match: str) -> None:
+        """`infer` raises a one-line ShapeError of the form 'expected ..., found ...' that matches."""
+        with pytest.raises(ops.ShapeError, match=match) as caught:
+            op.infer(*(s if isinstance(s, ops.Spec) else ops.Spec(s) for s in specs))
+        text = str(caught.value)
+        assert text.startswith("expected ") and ", found " in text and "\n" not in text
+
+    def normal(self, seed: int, *shape: int) -> np.ndarray:
+        return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+    def nhwc(self, x: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+    def nchw(self, x: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+    def sum_bound(self, op: ops.Op, arrays: list[np.ndarray], terms: int) -> np.ndarray:
+        """How far two float32 sums of `terms` products may lie apart, whatever their order.
+
+        Higham, Accuracy and Stability of Numerical Algorithms, 3.1: each is within terms * u of the sum of magnitudes,
+        u = 2^-24.  The op must be linear (no activation).
+        """
+        return 2 * terms * 2.0 ** -24 * op.reference(*(np.abs(a) for a in arrays))[0].astype(np.float64)
+
+
+@pytest.fixture(scope="session")
+def peer() -> Peer:
+    return Peer()

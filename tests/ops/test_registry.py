@@ -1,0 +1,70 @@
+"""The table in tinynet/ops/README.md is the vocabulary: code and table name the same kinds and attributes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from tinynet import ops
+from tinynet.errors import FormatError, UnsupportedOpError
+
+README = Path(__file__).parents[2] / "tinynet" / "ops" / "README.md"
+
+
+def table():
+    """(kinds of a row, its attributes cell), one per row."""
+    rows = [line.split("|") for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    return [(re.findall(r"`(\w+)`", row[1]), row[3]) for row in rows]
+
+
+def test_table_and_code_name_the_same_kinds():
+    named = [kind for names, _ in table() for kind in names]
+    assert sorted(named) == sorted(ops.kinds())
+
+
+def test_table_names_every_attribute():
+    for names, cell in table():
+        for kind in names:
+            fields = {f.name for f in dataclasses.fields(ops.kinds()[kind])}
+            missing = {f for f in fields if not re.search(rf"\b{f}\b", cell)}
+            assert not missing, f"{kind}: the table's row lacks {missing}"
+
+
+def test_every_kind_is_documented_and_named_like_its_class():
+    for kind, cls in ops.kinds().items():
+        assert cls.__name__.lower() == kind.replace("_", "")
+        assert cls.__doc__ and not cls.__doc__.startswith(f"{cls.__name__}(")
+
+
+def test_weights_are_constant_inputs():
+    constant = {kind: cls.constant_inputs for kind, cls in ops.kinds().items() if cls.constant_inputs}
+    pair = (1, 2)
+    assert constant == {"conv2d": pair, "depthwise_conv2d": pair, "conv_transpose2d": pair, "dense": pair,
+                        "batch_norm": pair, "gather": (1,)}
+
+
+def test_make_refuses_what_it_does_not_know():
+    with pytest.raises(UnsupportedOpError, match="'conv9d' is unknown"):
+        ops.make("conv9d", {})
+    with pytest.raises(FormatError, match="conv2d: unknown attribute 'stride'; it has .*strides"):
+        ops.make("conv2d", {"stride": (1, 1)})
+    with pytest.raises(FormatError, match="relu: unknown attribute"):
+        ops.make("exp", {}) and ops.make("relu", {"axis": 1})
+
+
+@pytest.mark.parametrize("kind, attrs", [
+    ("conv2d", {"groups": 1.0}), ("conv2d", {"groups": True}), ("conv2d", {"strides": 1}),
+    ("conv2d", {"strides": (1, "1")}), ("softmax", {"axis": None}), ("cast", {"to": 1}),
+    ("argmax", {"keepdims": 1}), ("resize", {"scales": (True, 1.0)}), ("clip", {"alpha": "0"}),
+])
+def test_make_refuses_wrong_types(kind, attrs):
+    with pytest.raises(FormatError, match=f"{kind}: attribute '{next(iter(attrs))}' expects"):
+        ops.make(kind, attrs)
+
+
+def test_make_turns_lists_and_integers_into_the_declared_types():
+    op = ops.make("resize", {"size": [2, 3], "scales": [1, 2]})
+    assert op.size == (2, 3) and op.scales == (1.0, 2.0) and type(op.scales[0]) is float

@@ -1,0 +1,120 @@
+"""Convert an ONNX model to a .tnb file.
+
+Pixel values 0..255 become inputs as (v - mean) / std; without --mean and --std they are fed as they are.
+Resize modes: stretch (the whole picture, proportions change), crop (the picture covers --size, its middle is used),
+letterbox (the whole picture fits inside, on grey 114).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from tinynet.cli import output
+from tinynet.errors import FileError, UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help=".onnx file")
+    parser.add_argument("-o", "--output", metavar="FILE", help="default: MODEL with the ending .tnb")
+    parser.add_argument("--input", dest="inputs", action="append", type=named_shape, default=[], metavar="NAME=DIMS",
+                        help="shape of an input, for example data=1x3x320x320; may be repeated")
+    parser.add_argument("--mean", nargs="+", metavar="V", help="mean of the pixel values: one number, or one per "
+                        "channel, separated by blanks or commas")
+    parser.add_argument("--std", nargs="+", metavar="V", help="their standard deviation, likewise")
+    parser.add_argument("--size", type=height_width, metavar="HxW", help="size that pictures are resized to "
+                        "(default: that of the input)")
+    parser.add_argument("--resize-mode", choices=("stretch", "crop", "letterbox"), help="default: stretch")
+    parser.add_argument("--color", choices=("rgb", "bgr", "gray"), help="order of the channels (default: rgb)")
+    parser.add_argument("--labels", metavar="FILE", help="class names, one per line, stored in the file")
+    parser.add_argument("--task", choices=("classify",), help="what the outputs mean, where it cannot be guessed")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors (and --json)")
+
+
+def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """NAME=1x3x320x320 -> (NAME, (1, 3, 320, 320)); commas work too."""
+    name, equals, dims = text.rpartition("=")
+    if not equals or not name or not re.fullmatch(r"[1-9][0-9]{0,9}([x,][1-9][0-9]{0,9})*", dims, re.ASCII):
+        raise argparse.ArgumentTypeError(f"expected NAME=1x3x320x320 with dimensions of at least 1, found {text!r}")
+    return name, tuple(int(d) for d in re.split("[x,]", dims))
+
+
+def height_width(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9][0-9]{0,5})[x,]([1-9][0-9]{0,5})", text, re.ASCII)
+    if not match:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 224x224, found {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def numbers(option: str, words: list[str] | None) -> tuple[float, ...] | None:
+    """["1,2", "3"] -> (1.0, 2.0, 3.0); None stays None."""
+    if words is None:
+        return None
+    values = []
+    for word in re.split("[,\\s]+", " ".join(words).strip(", ")):
+        try:
+            values.append(float(word))
+        except ValueError:
+            raise UsageError(f"{option} expects numbers, found {word!r} (MODEL goes before {option}, "
+                             f"or join the values by commas)") from None
+    return tuple(values)
+
+
+def run(args: argparse.Namespace) -> int:
+    from tinynet.cli.progress import Progress
+
+    target = args.output or str(Path(args.model).with_suffix(".tnb"))
+    options = _options(args)
+    check_files(args.model, target)
+    from tinynet import converters
+
+    with Progress() as progress:
+        report = converters.convert(args.model, target, **options, progress=progress)
+    if not args.quiet:
+        for line in report.notes:
+            output.note(line)
+    if args.json:
+        fields = report.to_json()
+        output.print_json("convert", **{k: v for k, v in fields.items() if k not in ("version", "command")})
+    elif not args.quiet:
+        for line in report.lines():
+            output.show(line)
+    return 0
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    shapes = dict(args.inputs)
+    if len(shapes) != len(args.inputs):
+        raise UsageError("--input names the same input twice")
+    labels = None
+    if args.labels:
+        from tinynet.tasks.labels import read_labels
+
+        labels = read_labels(args.labels)
+    return {"inputs": shapes or None, "mean": numbers("--mean", args.mean), "std": numbers("--std", args.std),
+            "size": args.size, "resize_mode": args.resize_mode, "color": args.color, "labels": labels,
+            "task": args.task}
+
+
+def check_files(source: str, target: str) -> None:
+    """What can be told about both files before the work starts.  Raises FileError, UsageError."""
+    if not os.path.exists(source):
+        raise FileError(f"cannot read {source!r}: no such file")
+    if os.path.isdir(source):
+        raise FileError(f"cannot read {source!r}: it is a folder, expected an .onnx file")
+    if os.path.exists(target) and os.path.samefile(source, target):
+        raise UsageError(f"the output {target!r} is the model itself: choose another name with -o")
+    folder = os.path.dirname(target) or "."
+    if os.path.isdir(target):
+        raise FileError(f"cannot write {target!r}: it is a folder")
+    if os.path.exists(target) and not os.path.isfile(target):
+        # The finished file takes the place of the old one, which would do away with /dev/null.
+        raise FileError(f"cannot write {target!r}: it is a device or pipe, expected a file")
+    if not os.path.isdir(folder):
+        raise FileError(f"cannot write {target!r}: there is no folder {folder!r}")
+    if not os.access(folder, os.W_OK):
+        raise FileError(f"cannot write {target!r}: the folder {folder!r} is not writable")

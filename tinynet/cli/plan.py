@@ -1,0 +1,23 @@
+"""Show the steps that a model runs as, and where its tensors lie in memory."""
+
+from __future__ import annotations
+
+import argparse
+
+from tinynet.cli import output
+from tinynet.cli.arguments import add_threads
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help=".tnb or .onnx file")
+    add_threads(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    import tinynet
+
+    with tinynet.load(args.model, threads=args.threads) as model:
+        for text in (str(model.plan), "", str(model.memory)):
+            for line in text.split("\n"):
+                output.show(line)
+    return 0

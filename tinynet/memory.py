@@ -1,0 +1,117 @@
+"""Where each block of a run's memory lies: lifetimes in, offsets out.  Pure functions of integers.
+
+Two blocks may share bytes if no step needs both.  The order in which blocks are placed decides how good the result is;
+three orders are tried and the best is kept: by size (Pisarchyk & Lee 2020, arXiv 2001.03288, "greedy by size"), by the
+size alive at their busiest step ("greedy by breadth"), and by time.  Each block goes into the smallest gap that fits
+between the blocks that overlap it in time, or on top of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ALIGN = 64
+
+
+@dataclass(frozen=True)
+class Block:
+    name: str
+    nbytes: int
+    first: int          # step that writes it first
+    last: int           # step that reads it last, >= first
+
+
+@dataclass
+class MemoryMap:
+    """Offsets of the blocks in one arena.
+
+    `arena_bytes` is what the activations need, `lower_bound` the largest sum of blocks that live at the same time: no
+    layout can be smaller.  `scratch_bytes` (padded pictures, column buffers, packed operands), `constant_bytes` (tables and
+    weights built at load) and `weight_bytes` (mapped from the file) come on top.
+    """
+
+    blocks: list[Block] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    arena_bytes: int = 0
+    lower_bound: int = 0
+    scratch_bytes: int = 0
+    constant_bytes: int = 0
+    weight_bytes: int = 0
+
+    def __str__(self) -> str:
+        lines = ["  offset       bytes   steps  tensor"]
+        for i in sorted(range(len(self.blocks)), key=lambda i: (self.blocks[i].first, self.offsets[i])):
+            b = self.blocks[i]
+            lines.append(f"{self.offsets[i]:>8} {b.nbytes:>11}  {b.first:>3}-{b.last:<3} {b.name}")
+        over = f"{100 * (self.arena_bytes / self.lower_bound - 1):.1f} % above" if self.lower_bound else "at"
+        lines += [
+            f"arena            {self.arena_bytes:>12} bytes, {over} the lower bound of {self.lower_bound}",
+            f"scratch          {self.scratch_bytes:>12} bytes",
+            f"built at load    {self.constant_bytes:>12} bytes",
+            f"weights, mapped  {self.weight_bytes:>12} bytes",
+        ]
+        return "\n".join(lines)
+
+
+def align(nbytes: int) -> int:
+    return -(-nbytes // ALIGN) * ALIGN
+
+
+def lower_bound(blocks: list[Block]) -> int:
+    """Largest sum of sizes, each rounded up to the alignment, alive at one step."""
+    change: dict[int, int] = {}
+    for b in blocks:
+        change[b.first] = change.get(b.first, 0) + align(b.nbytes)
+        change[b.last + 1] = change.get(b.last + 1, 0) - align(b.nbytes)
+    peak = alive = 0
+    for step in sorted(change):
+        alive += change[step]
+        peak = max(peak, alive)
+    return peak
+
+
+def _place(blocks: list[Block], order: list[int]) -> tuple[list[int], int]:
+    offsets = [0] * len(blocks)
+    placed: list[tuple[int, int, Block]] = []      # offset, end, block; by offset
+    total = 0
+    for i in order:
+        b, size = blocks[i], align(blocks[i].nbytes)
+        best, best_gap, cursor = -1, -1, 0
+        for offset, end, other in placed:
+            if other.last < b.first or b.last < other.first:
+                continue
+            gap = offset - cursor
+            if gap >= size and (best < 0 or gap < best_gap):
+                best, best_gap = cursor, gap
+            cursor = max(cursor, end)
+        offsets[i] = best if best >= 0 else cursor
+        placed.append((offsets[i], offsets[i] + size, b))
+        placed.sort(key=lambda p: p[0])
+        total = max(total, offsets[i] + size)
+    return offsets, total
+
+
+def plan(blocks: list[Block]) -> MemoryMap:
+    """Offsets for the blocks, multiples of ALIGN."""
+    everything = range(len(blocks))
+    steps = max((b.last for b in blocks), default=0) + 1
+    alive = [0] * (steps + 1)
+    for b in blocks:
+        alive[b.first] += b.nbytes
+        alive[b.last + 1] -= b.nbytes
+    for i in range(1, steps + 1):
+        alive[i] += alive[i - 1]
+    orders = [
+        sorted(everything, key=lambda i: (-blocks[i].nbytes, blocks[i].first)),
+        sorted(everything, key=lambda i: (-max(alive[blocks[i].first:blocks[i].last + 1]), -blocks[i].nbytes)),
+        sorted(everything, key=lambda i: (blocks[i].first, -blocks[i].nbytes)),
+    ]
+    bound = lower_bound(blocks)
+    offsets, total = [], -1
+    for order in orders:
+        found, size = _place(blocks, order)
+        if total < 0 or size < total:
+            offsets, total = found, size
+        if total == bound:
+            break
+    return MemoryMap(list(blocks), offsets, max(total, 0), bound)

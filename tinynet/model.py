@@ -1,0 +1,313 @@
+"""Model: a plan, and what runs it.
+
+Weights and plan are read-only and shared; each concurrent run has an arena of its own, taken from a small stock.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinynet import layouts
+from tinynet.errors import FormatError, InputError, LimitError, UsageError
+from tinynet.graph import DTYPES, Graph, Meta
+from tinynet.kernels import engine
+from tinynet.memory import MemoryMap
+from tinynet.plan import ARENA, CONSTANTS, IO, SCRATCH, WEIGHTS, Plan, Step, make_plan
+
+THREADS_VARIABLE = "TINYNET_NUM_THREADS"
+# Contexts kept for the next run; more concurrent runs than this allocate and free theirs.
+KEPT_CONTEXTS = 4
+
+
+class TensorInfo(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class LayerTime(NamedTuple):
+    """One row of `Model.profile()`: median milliseconds of one step."""
+
+    layer: str
+    op: str
+    kernel: str
+    shape: tuple[int, ...]
+    ms: float
+    macs: int
+
+    @property
+    def gflops(self) -> float:
+        """10^9 floating point operations per second, two per MAC; 0 for steps without MACs."""
+        return 2e-6 * self.macs / self.ms if self.ms else 0.0
+
+
+def default_threads() -> int:
+    """TINYNET_NUM_THREADS, else the CPUs this process may use (affinity and container quota)."""
+    text = os.environ.get(THREADS_VARIABLE, "")
+    if text:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
+            raise UsageError(f"{THREADS_VARIABLE}={text}: expected a number from 1 to 64")
+        return int(text)
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cpus, _quota(), 64))
+
+
+def _quota() -> int:
+    """Whole CPUs that the container's quota allows (cgroup v2, then v1)."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            limit, period = file.read().split()[:2]
+        return 64 if limit == "max" else max(1, int(limit) // int(period))
+    except (OSError, ValueError):
+        pass
+    try:
+        with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", encoding="ascii") as file:
+            limit_us = int(file.read())
+        with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us", encoding="ascii") as file:
+            return 64 if limit_us <= 0 else max(1, limit_us // int(file.read()))
+    except (OSError, ValueError, ZeroDivisionError):
+        return 64
+
+
+class _Context:
+    """The memory of one run."""
+
+    def __init__(self, plan: Plan):
+        self.arena = engine.Arena(plan.memory.arena_bytes)
+        self.scratch = engine.Arena(plan.memory.scratch_bytes)
+
+
+class Model:
+    """A network that is ready to run.  Made by `tinynet.load`.
+
+    `inputs`, `outputs`: tuples of TensorInfo(name, shape, dtype), in the order and with the shapes that the source model
+    declares.  `meta`: what the file says about itself.  `plan`, `memory`: printable tables of the decisions.
+    """
+
+    def __init__(self, graph: Graph, buffer: Any = None, threads: int | None = None,
+                 max_ram: int | None = None, max_macs: int | None = None):
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64):
+            raise UsageError(f"threads: expected a number from 1 to 64, found {threads!r}")
+        self.graph = graph
+        self.meta: Meta = graph.meta
+        self.threads = threads if threads is not None else default_threads()
+        self.plan: Plan = make_plan(graph, buffer, self.threads)
+        self._check_limits(max_ram, max_macs)
+        self.inputs = tuple(self._info(name) for name in graph.inputs)
+        self.outputs = tuple(self._info(name) for name in graph.outputs)
+        self._weights = buffer if buffer is not None else b""
+        self._contexts: list[_Context] = []
+        self._closed = False
+
+    def _info(self, name: str) -> TensorInfo:
+        t = self.graph.tensors[name]
+        return TensorInfo(name, t.shape, t.dtype)
+
+    def _check_limits(self, max_ram: int | None, max_macs: int | None) -> None:
+        m = self.plan.memory
+        need = m.arena_bytes + m.scratch_bytes + m.constant_bytes
+        name = self.meta.name or "model"
+        if max_ram is not None and need > max_ram:
+            raise LimitError(f"{name}: one run needs {need} bytes of memory, max_ram allows {max_ram}")
+        if max_macs is not None and self.plan.macs > max_macs:
+            raise LimitError(f"{name}: one run needs {self.plan.macs} MACs, max_macs allows {max_macs}")
+
+    @property
+    def memory(self) -> MemoryMap:
+        return self.plan.memory
+
+    # ---- running
+
+    def run(self, inputs: Any, out: Any = None) -> dict[str, np.ndarray]:
+        """Run once.  `inputs`: {name: array}, one array (models with one input), or a list in the order of `self.inputs`.
+
+        Arrays must have the declared shape and dtype (InputError otherwise) and may lie in memory in any way.  Returns
+        {name: array} in the declared order; the arrays belong to the caller.  `out`, given in the same forms, is filled
+        and returned instead: C-contiguous, writeable arrays.  Safe to call from several threads at once.
+        """
+        if self._closed:
+            raise UsageError("this model is closed: load it again")
+        arrays = self._match(inputs, self.inputs, "input")
+        for i, (array, info) in enumerate(zip(arrays, self.inputs, strict=True)):
+            self._check(array, info, "input")
+            if not array.flags.c_contiguous or not array.dtype.isnative:
+                arrays[i] = np.ascontiguousarray(array, info.dtype)
+        results = self._outputs(out, arrays)
+        self._execute(arrays, [target if direct is None else direct for target, direct in results])
+        for target, direct in results:
+            if direct is not None:
+                target[...] = direct
+        return {info.name: target for info, (target, _) in zip(self.outputs, results, strict=True)}
+
+    def _match(self, given: Any, infos: tuple[TensorInfo, ...], what: str) -> list[Any]:
+        """The given arrays in declared order."""
+        names = ", ".join(f"{i.name!r} {i.dtype} {list(i.shape)}" for i in infos)
+        if isinstance(given, Mapping):
+            unknown = [n for n in given if n not in {i.name for i in infos}]
+            missing = [i.name for i in infos if i.name not in given]
+            if unknown or missing:
+                problem = f"no {what} is called {unknown[0]!r}" if unknown else f"{what} {missing[0]!r} is missing"
+                raise InputError(f"{problem}; the model has {names}")
+            return [given[i.name] for i in infos]
+        if isinstance(given, (list, tuple)):
+            if len(given) != len(infos):
+                raise InputError(f"expected {len(infos)} {what}s ({names}), found a list of {len(given)}")
+            return list(given)
+        if len(infos) != 1:
+            raise InputError(f"expected {len(infos)} {what}s ({names}), found one array: give a dict or a list")
+        return [given]
+
+    def _check(self, array: Any, info: TensorInfo, what: str) -> None:
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{what} {info.name!r}: expected a numpy array {info.dtype} {list(info.shape)}, "
+                             f"found {type(array).__name__}")
+        if array.shape != info.shape:
+            raise InputError(f"{what} {info.name!r}: expected shape {list(info.shape)}, found {list(array.shape)}")
+        if array.dtype != info.dtype:
+            raise InputError(f"{what} {info.name!r}: expected dtype {info.dtype}, found {array.dtype}: "
+                             f"convert it with .astype({info.dtype!r})")
+
+    def _outputs(self, out: Any, arrays: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """(array to return, array to write if that is another one) per output."""
+        if out is None:
+            return [(np.empty(i.shape, i.dtype), None) for i in self.outputs]
+        targets = self._match(out, self.outputs, "output")
+        results: list[tuple[np.ndarray, np.ndarray | None]] = []
+        for n, (target, info) in enumerate(zip(targets, self.outputs, strict=True)):
+            self._check(target, info, "output")
+            if not target.flags.c_contiguous or not target.flags.writeable:
+                raise InputError(f"output {info.name!r}: expected a C-contiguous, writeable array")
+            others = arrays + targets[:n]
+            shared = any(np.may_share_memory(target, other) for other in others)
+            results.append((target, np.empty(info.shape, info.dtype) if shared else None))
+        return results
+
+    def _execute(self, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
+        try:
+            context = self._contexts.pop()
+        except IndexError:
+            context = self._new_context()
+        plan = self.plan
+        spaces = [context.arena, self._weights, plan.constants, context.scratch, *inputs, *outputs]
+        for segment in plan.segments:
+            if segment.python is None:
+                plan.program.run(segment.first, segment.last, spaces, self.threads)
+            else:
+                self._python_step(segment.python, spaces)
+        if len(self._contexts) < KEPT_CONTEXTS:
+            self._contexts.append(context)
+
+    def _new_context(self) -> _Context:
+        try:
+            return _Context(self.plan)
+        except MemoryError as error:
+            raise LimitError(f"{self.meta.name or 'model'}: {error}") from None
+
+    def _array(self, name: str, spaces: Sequence[Any]) -> np.ndarray:
+        """A tensor of the graph as an array: a view into the run's memory, or a constant in logical order."""
+        t = self.graph.tensors[name]
+        if t.is_constant:
+            return layouts.unpack(t.data, t.shape, t.dtype, t.layout)
+        space, offset, ld = self.plan.place(name)
+        item = DTYPES[t.dtype]
+        if not t.size:
+            return np.empty(t.shape, t.dtype)
+        strides = []
+        step = ld * item
+        for d in reversed(t.shape[:-1]):
+            strides.append(step)
+            step *= d
+        raw = spaces[space]
+        flat = raw.reshape(-1).view(np.uint8) if isinstance(raw, np.ndarray) else np.frombuffer(raw, np.uint8)
+        strides = (*reversed(strides), item) if t.shape else ()
+        return np.ndarray(t.shape, t.dtype, flat.data, offset, strides)
+
+    def _python_step(self, step: Step, spaces: Sequence[Any]) -> None:
+        arrays = [self._array(name, spaces) for name in step.node.inputs]
+        try:
+            results = step.op.reference(*arrays)
+        except ValueError as error:
+            raise FormatError(f"{self.meta.name or 'model'}: node {step.node.name!r} ({step.node.op}): {error}") from None
+        for name, result in zip(step.node.outputs, results, strict=True):
+            self._array(name, spaces)[...] = result
+
+    # ---- looking
+
+    def profile(self, inputs: Any = None, repeat: int = 20) -> list[LayerTime]:
+        """Median time of every step over `repeat` runs; random inputs (seed 0) if none are given."""
+        arrays = self._match(inputs if inputs is not None else random_inputs(self), self.inputs, "input")
+        outputs = [np.empty(i.shape, i.dtype) for i in self.outputs]
+        context, plan = self._new_context(), self.plan
+        spaces = [context.arena, self._weights, plan.constants, context.scratch,
+                  *(np.ascontiguousarray(a) for a in arrays), *outputs]
+        times = np.zeros((repeat, len(plan.steps)), np.int64)
+        for row in times:
+            at = 0
+            for segment in plan.segments:
+                if segment.python is None:
+                    count = segment.last - segment.first
+                    plan.program.run(segment.first, segment.last, spaces, self.threads, row[at:at + count])
+                    at += count
+                else:
+                    started = time.perf_counter_ns()
+                    self._python_step(segment.python, spaces)
+                    row[at] = time.perf_counter_ns() - started
+                    at += 1
+        medians = np.median(times, axis=0) / 1e6
+        return [LayerTime(s.node.name, s.node.op, s.kernel, self.graph.tensors[s.node.outputs[0]].shape, float(ms), s.macs)
+                for s, ms in zip(plan.steps, medians, strict=True)]
+
+    def run_all(self, inputs: Any) -> dict[str, np.ndarray]:
+        """Every tensor that the graph computes, by name, from one run in which no two tensors share memory over time.
+
+        For comparing layer by layer: slow, and it needs as much memory as all activations together.
+        """
+        from dataclasses import replace
+
+        graph = replace(self.graph, outputs=[n for node in self.graph.nodes for n in node.outputs])
+        return Model(graph, self._weights, self.threads).run(inputs)
+
+    def __call__(self, image: Any, top: int = 5) -> Any:
+        """Run on a picture (path, PIL image, or uint8 array [H, W, 3] or [H, W]), prepared as the file says.
+
+        Returns a `tinynet.tasks` result: a Classification, or RawOutputs for other networks.
+        """
+        from tinynet.tasks import run_picture
+
+        return run_picture(self, image, top=top)
+
+    def close(self) -> None:
+        """Let go of the file and the arenas.  Running afterwards is a UsageError."""
+        self._closed = True
+        self._contexts.clear()
+        self._weights = b""
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        def text(infos: tuple[TensorInfo, ...]) -> str:
+            return ", ".join(f"{i.name} {list(i.shape)}" for i in infos)
+
+        return f"<tinynet.Model {self.meta.name}: {text(self.inputs)} -> {text(self.outputs)}>"
+
+
+def random_inputs(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
+    """Normal floats, integers 0..255 (or 0, 1) otherwise: the same for a seed on every machine."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    arrays = {}
+    for info in model.inputs:
+        if info.dtype.startswith("float"):
+            arrays[info.name] = rng.standard_normal(info.shape, dtype=np.float32).astype(info.dtype)
+        else:
+            high = 2 if info.dtype == "bool" else 128 if info.dtype == "int8" else 256
+            arrays[info.name] = rng.integers(0, high, info.shape).astype(info.dtype)
+    return arrays

@@ -1,0 +1,110 @@
+"""Convolution of images, with bias, an optional residual and an activation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinynet import layouts
+from tinynet.ops.activations import Activated
+from tinynet.ops.base import Spec, register
+from tinynet.ops.checks import (
+    count,
+    need,
+    need_float,
+    need_inputs,
+    need_nhwc,
+    need_shape,
+    padded,
+    quiet,
+    window_extents,
+)
+from tinynet.ops.matrix_product import emit_product
+
+
+@register
+@dataclass(frozen=True)
+class Conv2d(Activated):
+    """f(conv + b + residual): x [N,H,W,C], w [O,kh,kw,C/groups], b [O], residual [N,OH,OW,O] (optional), float32.
+
+    Cross-correlation over zero padding (ONNX Conv).  `pads` is top, left, bottom, right.
+    """
+
+    kind: ClassVar[str] = "conv2d"
+    constant_inputs: ClassVar[tuple[int, ...]] = (1, 2)
+    strides: tuple[int, ...] = (1, 1)
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    dilations: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 3, 4)
+        need_float(inputs)
+        self.check_activation()
+        x, w, b = inputs[:3]
+        n, h, width, c = need_nhwc(x)
+        need(self.groups >= 1 and c % self.groups == 0, f"groups that divide the {c} channels of x", self.groups)
+        need(len(w.shape) == 4 and min(w.shape) >= 1, "w of shape [O, kh, kw, C/groups]", w.shape)
+        need(w.shape[3] == c // self.groups, f"w of {c // self.groups} input channels per group", w.shape)
+        out = w.shape[0]
+        need(out % self.groups == 0, f"output channels divisible by {self.groups} groups", out)
+        need_shape(b, (out,), "b")
+        oh, ow = window_extents((h, width), w.shape[1:3], self.strides, self.pads, self.dilations)
+        y = (n, oh, ow, out)
+        if len(inputs) == 4:
+            need_shape(inputs[3], y, "residual")
+        return [Spec(y)]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        x, w, b = arrays[:3]
+        oh, ow = window_extents(x.shape[1:3], w.shape[1:3], self.strides, self.pads, self.dilations)
+        x = np.ascontiguousarray(padded(x, self.pads, 0))
+        rows, cols = w.shape[0] // self.groups, w.shape[3]
+        y = np.empty((x.shape[0], oh, ow, w.shape[0]), np.float32)
+        with quiet():
+            for g in range(self.groups):
+                windows = self._windows(x[..., g * cols:(g + 1) * cols], oh, ow, w.shape[1:3])
+                matrix = w[g * rows:(g + 1) * rows].reshape(rows, -1)
+                for image in range(x.shape[0]):
+                    # One image at a time bounds the copy that reshape makes of its overlapping windows.
+                    product = np.dot(windows[image].reshape(oh * ow, -1), matrix.T)
+                    y[image, ..., g * rows:(g + 1) * rows] = product.reshape(oh, ow, rows)
+            y += b
+            if len(arrays) == 4:
+                y += arrays[3]
+        return [self.activate(y)]
+
+    def _windows(self, x: np.ndarray, oh: int, ow: int, kernel: tuple[int, ...]) -> np.ndarray:
+        """View [N, OH, OW, kh, kw, C] of padded x."""
+        sn, sh, sw, sc = x.strides
+        return np.lib.stride_tricks.as_strided(
+            x,
+            (x.shape[0], oh, ow, kernel[0], kernel[1], x.shape[3]),
+            (sn, sh * self.strides[0], sw * self.strides[1], sh * self.dilations[0], sw * self.dilations[1], sc),
+            writeable=False,
+        )
+
+    def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
+        return count(outputs[0].shape) * count(inputs[1].shape[1:])
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def inplace(self) -> tuple[int, ...]:
+        return (3,)
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        w = builder.graph.tensors[node.inputs[1]].shape
+        residual = builder.view(node.inputs[3]) if len(node.inputs) == 4 else None
+        emit_product(
+            builder, x=builder.tensor(x.name), w=builder.weights(node.inputs[1], layouts.ohwi_panels(self.groups)),
+            bias=builder.tensor(node.inputs[2]), residual=builder.tensor(residual.name) if residual else None,
+            y=builder.tensor(y.name), picture=x.shape[:3], ldx=x.ld, channels=x.row, groups=self.groups,
+            group_out=w[0] // self.groups, kernel=w[1:3], strides=self.strides, pads=self.pads,
+            dilations=self.dilations, out=y.shape[1:3], ldy=y.ld, ld_residual=residual.ld if residual else 0,
+            epilogue=self.epilogue(), macs=y.size * count(w[1:]),
+        )
+        return True

@@ -1,0 +1,74 @@
+"""Geometry for the matrix product kernel that conv2d, dense and conv_transpose2d share (kernels/conv2d.pxi)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tinynet.plan import Builder, Operand
+
+# Columns of A multiplied in one go: 512 x 64 weights are 128 kB, half of a small L2 cache.
+PART = 512
+WHOLE = 768      # up to here one part, without the extra pass over the output
+
+
+def run_table(runs: list[tuple[int, int]]) -> tuple[np.ndarray, int, int]:
+    """(table, parts, columns): the runs cut into parts of about PART columns.
+
+    The table holds per part its first run, number of runs and first column; then all runs as (offset, length).
+    """
+    columns = sum(length for _, length in runs)
+    parts = 1 if columns <= WHOLE else -(-columns // PART)
+    heads: list[int] = []
+    pieces: list[int] = []
+    rest = list(reversed(runs))
+    column = 0
+    for part in range(parts):
+        heads += [len(pieces) // 2, 0, column]
+        while column < columns * (part + 1) // parts:
+            offset, length = rest.pop()
+            take = min(length, columns * (part + 1) // parts - column)
+            pieces += [offset, take]
+            heads[-2] += 1
+            column += take
+            if take < length:
+                rest.append((offset + take, length - take))
+    return np.array(heads + pieces, np.int64), parts, columns
+
+
+def shifted(operand: Operand, floats: int) -> Operand:
+    return operand._replace(offset=operand.offset + 4 * floats)
+
+
+def emit_product(
+    b: Builder, *, x: Operand, w: Operand, bias: Operand | None, residual: Operand | None, y: Operand,
+    picture: tuple[int, int, int], ldx: int, channels: int, groups: int, group_out: int,
+    kernel: tuple[int, ...], strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...],
+    out: tuple[int, int], ldy: int, ld_residual: int, epilogue: dict[str, Any], macs: int,
+) -> None:
+    """Emit `conv2d_f32`.  picture: N, H, W; pads: top, left, bottom, right; ld*: floats between pixels."""
+    batch, height, width = picture
+    padded = (0, 0)
+    scratch, ld, row = None, ldx, width * ldx
+    if any(pads):
+        # Only what the windows reach: pads at the bottom or right may go unread.
+        padded = tuple((out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(2))
+        ld, row = channels, padded[1] * channels
+        scratch = b.scratch(4 * batch * padded[0] * row)
+    if groups == 1 and dilations[1] == 1 and ld == channels:
+        # The taps of one kernel row are neighbours in memory.
+        runs = [(ky * dilations[0] * row, kernel[1] * channels) for ky in range(kernel[0])]
+    else:
+        runs = [(ky * dilations[0] * row + kx * dilations[1] * ld, channels // groups)
+                for ky in range(kernel[0]) for kx in range(kernel[1])]
+    table, parts, columns = run_table(runs)
+    b.emit(
+        "conv2d_f32", [x, w, bias, residual, y, scratch, b.constant(table)], macs=macs,
+        batch=batch, height=height, width=width, ldx=ldx, channels=channels,
+        groups=groups, group_in=channels // groups, group_out=group_out,
+        out_height=out[0], out_width=out[1], ldy=ldy, ld_residual=ld_residual,
+        stride_h=strides[0], stride_w=strides[1], pad_top=pads[0], pad_left=pads[1],
+        padded_height=padded[0], padded_width=padded[1], columns=columns, parts=parts, **epilogue,
+    )

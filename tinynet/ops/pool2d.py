@@ -1,0 +1,117 @@
+"""Pooling of images by windows.  Pooling over whole images is a reduction (reduce.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinynet.ops.base import Op, Spec, register
+from tinynet.ops.checks import count, need_float, need_inputs, need_nhwc, padded, quiet, tap, window_extents
+
+
+def lower_pool(builder: Any, node: Any, op: Any, average: bool, include_pad: bool) -> bool:
+    x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+    top, left, bottom, right = op.pads
+    builder.emit(
+        "pool2d_f32", [builder.tensor(x.name), builder.tensor(y.name)], nbytes=4 * y.size * count(op.kernel),
+        average=average, count_include_pad=include_pad, batch=x.shape[0], height=x.shape[1], width=x.shape[2],
+        channels=x.row, ldx=x.ld, out_height=y.shape[1], out_width=y.shape[2], ldy=y.ld, kh=op.kernel[0],
+        kw=op.kernel[1], stride_h=op.strides[0], stride_w=op.strides[1], pad_top=top, pad_left=left,
+        pad_bottom=bottom, pad_right=right, dilation_h=op.dilations[0], dilation_w=op.dilations[1],
+    )
+    return True
+
+
+@register
+@dataclass(frozen=True)
+class MaxPool2d(Op):
+    """Maximum per window and channel: x [N,H,W,C] float32 (ONNX MaxPool).
+
+    Padding never wins, NaN always does, and a window without any pixel gives -inf.
+    """
+
+    kind: ClassVar[str] = "max_pool2d"
+    kernel: tuple[int, ...] = ()
+    strides: tuple[int, ...] = (1, 1)
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    dilations: tuple[int, ...] = (1, 1)
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 1)
+        need_float(inputs)
+        n, h, w, c = need_nhwc(inputs[0])
+        return [Spec((n, *window_extents((h, w), self.kernel, self.strides, self.pads, self.dilations), c))]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        (x,) = arrays
+        out = window_extents(x.shape[1:3], self.kernel, self.strides, self.pads, self.dilations)
+        x = padded(x, self.pads, -np.inf)
+        y = np.full((x.shape[0], *out, x.shape[3]), -np.inf, np.float32)
+        for ky in range(self.kernel[0]):
+            for kx in range(self.kernel[1]):
+                np.maximum(y, tap(x, ky, kx, out, self.strides, self.dilations), out=y)
+        return [y]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        return lower_pool(builder, node, self, average=False, include_pad=False)
+
+
+@register
+@dataclass(frozen=True)
+class AveragePool2d(Op):
+    """Sum per window and channel over the number of places that count: x [N,H,W,C] float32 (ONNX AveragePool).
+
+    Pixels count; `pads` count with `count_include_pad`; `extra` (bottom, right: what ceil_mode adds) never does.
+    A window where nothing counts gives 0, as in onnxruntime.
+    """
+
+    kind: ClassVar[str] = "average_pool2d"
+    kernel: tuple[int, ...] = ()
+    strides: tuple[int, ...] = (1, 1)
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    dilations: tuple[int, ...] = (1, 1)
+    extra: tuple[int, ...] = (0, 0)
+    count_include_pad: bool = False
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 1)
+        need_float(inputs)
+        n, h, w, c = need_nhwc(inputs[0])
+        out = window_extents((h, w), self.kernel, self.strides, self.pads, self.dilations, self.extra)
+        return [Spec((n, *out, c))]
+
+    def _counting(self, i: int, extent: int, out: int) -> np.ndarray:
+        """[out]: how many taps of each window along spatial axis i fall on a place that counts."""
+        place = np.arange(out)[:, None] * self.strides[i] + np.arange(self.kernel[i]) * self.dilations[i]
+        first, last = self.pads[i], self.pads[i] + extent
+        if self.count_include_pad:
+            first, last = 0, last + self.pads[i + 2]
+        return ((place >= first) & (place < last)).sum(axis=1)
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        (x,) = arrays
+        h, w = x.shape[1:3]
+        out = window_extents((h, w), self.kernel, self.strides, self.pads, self.dilations, self.extra)
+        top, left, bottom, right = self.pads
+        x = padded(x, (top, left, bottom + self.extra[0], right + self.extra[1]), 0)
+        divisor = np.outer(self._counting(0, h, out[0]), self._counting(1, w, out[1]))
+        y = np.zeros((x.shape[0], *out, x.shape[3]), np.float32)
+        with quiet():
+            for ky in range(self.kernel[0]):
+                for kx in range(self.kernel[1]):
+                    y += tap(x, ky, kx, out, self.strides, self.dilations)
+            return [y / np.maximum(divisor, 1)[:, :, None].astype(np.float32)]
+
+    def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
+        return count(outputs[0].shape) * count(self.kernel)
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        return lower_pool(builder, node, self, average=True, include_pad=self.count_include_pad)

@@ -1,0 +1,169 @@
+"""Kinds that cut, enlarge or rename the shape of a tensor and compute nothing.  They take every dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinynet.ops.base import Op, Spec, register
+from tinynet.ops.checks import broadcast, count, need, need_inputs, need_name, need_tuple
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(count(shape[i + 1:]) for i in range(len(shape)))
+
+
+@register
+@dataclass(frozen=True)
+class Slice(Op):
+    """Elements range(begin, end, step) along every axis; the three tuples have x's rank.
+
+    begin lies in [0, d), end in [-1, d]; end = -1, only with a negative step, means "past the start".
+    """
+
+    kind: ClassVar[str] = "slice"
+    begin: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+    step: tuple[int, ...] = ()
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 1)
+        (x,) = inputs
+        for name in ("begin", "end", "step"):
+            values = getattr(self, name)
+            need(len(values) == len(x.shape), f"{name} of {len(x.shape)} integers", values)
+        shape = []
+        for d, begin, end, step in zip(x.shape, self.begin, self.end, self.step, strict=True):
+            need(step != 0, "step other than 0", self.step)
+            need(0 <= begin < max(d, 1), f"begin between 0 and {d - 1}", begin)
+            lowest = 0 if step > 0 else -1
+            need(lowest <= end <= d, f"end between {lowest} and {d} for step {step}", end)
+            shape.append(len(range(begin, end, step)))
+        return [Spec(tuple(shape), x.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        (x,) = arrays
+        index = tuple(slice(b, None if e == -1 else e, s)
+                      for b, e, s in zip(self.begin, self.end, self.step, strict=True))
+        return [x[index].copy()]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        start = sum(begin * s for begin, s in zip(self.begin, x.strides, strict=True))
+        if not builder.in_place(y, x, start):
+            builder.copy(x, y, y.shape, tuple(s * step for s, step in zip(x.strides, self.step, strict=True)), y.strides,
+                         x_offset=start)
+        return True
+
+
+@register
+@dataclass(frozen=True)
+class Reshape(Op):
+    """The same elements in C order under a new static shape; flatten, squeeze and unsqueeze are this kind too."""
+
+    kind: ClassVar[str] = "reshape"
+    shape: tuple[int, ...] = ()
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 1)
+        (x,) = inputs
+        need(all(d >= 0 for d in self.shape), "shape without negative extents", self.shape)
+        need(count(self.shape) == count(x.shape), f"shape of {count(x.shape)} elements, as in {list(x.shape)}",
+             self.shape)
+        return [Spec(self.shape, x.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        return [arrays[0].reshape(self.shape)]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, False
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        if y.name not in builder.storage.links:
+            builder.copy(x, y, x.shape, x.strides, contiguous_strides(x.shape))
+        return True
+
+
+@register
+@dataclass(frozen=True)
+class Pad(Op):
+    """x with begin[i] elements before and end[i] after along axis i.
+
+    mode `constant` fills with `value`, `edge` repeats the border, `reflect` mirrors without repeating it.
+    """
+
+    kind: ClassVar[str] = "pad"
+    begin: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+    mode: str = "constant"
+    value: float = 0.0
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 1)
+        (x,) = inputs
+        need_tuple("begin", self.begin, len(x.shape), 0)
+        need_tuple("end", self.end, len(x.shape), 0)
+        need_name("mode", self.mode, ("constant", "reflect", "edge"))
+        for d, begin, end in zip(x.shape, self.begin, self.end, strict=True):
+            if self.mode == "reflect":
+                need(max(begin, end) < max(d, 1), f"reflect pads below the extent {d}", (begin, end))
+            elif self.mode == "edge":
+                need(d >= 1 or begin + end == 0, "an extent of at least 1 to repeat its edge", d)
+        shape = tuple(d + b + e for d, b, e in zip(x.shape, self.begin, self.end, strict=True))
+        return [Spec(shape, x.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        (x,) = arrays
+        widths = list(zip(self.begin, self.end, strict=True))
+        if not widths:
+            return [x.copy()]
+        if self.mode == "constant":
+            return [np.pad(x, widths, constant_values=np.asarray(self.value).astype(x.dtype))]
+        return [np.pad(x, widths, mode=self.mode)]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, False
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        if self.mode != "constant" or x.dtype != "float32":
+            return False
+        builder.emit("fill_f32", [builder.tensor(y.name)], nbytes=4 * y.size, count=y.size, value=self.value)
+        builder.copy(x, y, x.shape, x.strides, y.strides,
+                     y_offset=sum(begin * s for begin, s in zip(self.begin, y.strides, strict=True)))
+        return True
+
+
+@register
+@dataclass(frozen=True)
+class Expand(Op):
+    """numpy.broadcast_to(x, shape)"""
+
+    kind: ClassVar[str] = "expand"
+    shape: tuple[int, ...] = ()
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 1)
+        (x,) = inputs
+        need(all(d >= 0 for d in self.shape), "shape without negative extents", self.shape)
+        need(broadcast(x.shape, self.shape) == self.shape, f"shape that {list(x.shape)} broadcasts to", self.shape)
+        return [Spec(self.shape, x.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        return [np.broadcast_to(arrays[0], self.shape).copy()]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        lead = len(y.shape) - len(x.shape)
+        strides = [0 if d == 1 else s for d, s in zip(x.shape, x.strides, strict=True)]
+        builder.copy(x, y, y.shape, (*(0,) * lead, *strides), y.strides)
+        return True

@@ -1,0 +1,376 @@
+"""Graph -> Plan: every decision that can be made before the first run.
+
+    check     each node's shapes and dtypes against its kind's rule; sizes and MACs are computed here, never believed
+    storage   which tensors share memory (storage.py)
+    lower     each kind emits its native steps, or none: then its numpy reference runs as a `python` step
+    memory    lifetimes -> offsets in one arena (memory.py)
+    compile   steps -> the Program that one call runs without the GIL
+
+A plan is read-only and shared by concurrent runs.  `print(plan)` shows it as a table.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinynet import kernels, layouts, memory, ops
+from tinynet.errors import FormatError, UnsupportedOpError
+from tinynet.graph import DTYPES, Graph, Node
+from tinynet.kernels import engine
+from tinynet.storage import Storage, row_length
+
+# Memory spaces of a program.  Graph inputs, then graph outputs, follow from IO on.
+ARENA, WEIGHTS, CONSTANTS, SCRATCH, IO = range(5)
+
+# A step is split over threads if one thread would need longer than this; a barrier costs about 0.2 us, and a thread that
+# has to be woken a good deal more.
+SPLIT_NANOSECONDS = 4000
+# Rough speeds for that decision only: what one core does per nanosecond.
+MACS_PER_NANOSECOND = 20.0
+BYTES_PER_NANOSECOND = 8.0
+
+
+class Operand(NamedTuple):
+    space: int
+    offset: int              # bytes; for a tensor in the arena: relative to its owner
+    root: str = ""           # owner, for space ARENA before the offsets are known
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor as a kernel sees it: rows of the last axis, `ld` elements apart."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    ld: int
+
+    @property
+    def row(self) -> int:
+        return row_length(self.shape)
+
+    @property
+    def rows(self) -> int:
+        return math.prod(self.shape[:-1])
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def contiguous(self) -> bool:
+        return self.rows <= 1 or self.ld == self.row
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements per step along each axis."""
+        if not self.shape:
+            return ()
+        out = [1]
+        step = self.ld
+        for d in reversed(self.shape[:-1]):
+            out.append(step)
+            step *= d
+        return tuple(reversed(out))
+
+
+@dataclass
+class Step:
+    """One row of the plan.  `kernel` is the native kernel's name, or `python` for the numpy reference."""
+
+    node: Node
+    kernel: str
+    operands: list[Operand | None] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    parallel: bool = False
+    macs: int = 0
+    op: Any = None
+
+
+class Builder:
+    """What `Op.lower` talks to."""
+
+    def __init__(self, graph: Graph, storage: Storage, weight_file: Any, threads: int):
+        self.graph = graph
+        self.storage = storage
+        self.threads = threads
+        self.steps: list[Step] = []
+        self.scratch_bytes = 0
+        self.blobs: list[np.ndarray] = []
+        self.constant_bytes = 0
+        self._weight_file = np.frombuffer(weight_file, np.uint8) if weight_file is not None else None
+        self._cache: dict[Any, Operand] = {}
+        self._node: Node | None = None
+        self._node_scratch = 0
+
+    def begin(self, node: Node) -> None:
+        self._node, self._node_scratch = node, 0
+
+    # ---- operands
+
+    def view(self, name: str) -> View:
+        t = self.graph.tensors[name]
+        place = self.storage.places.get(name)
+        return View(name, t.shape, t.dtype, place.ld if place else row_length(t.shape))
+
+    def tensor(self, name: str) -> Operand:
+        """A tensor that is computed, or a constant in logical order."""
+        if self.graph.tensors[name].is_constant:
+            return self.weights(name, layouts.PLAIN)
+        place = self.storage.places[name]
+        return Operand(ARENA, place.offset * DTYPES[self.graph.tensors[name].dtype], place.root)
+
+    def weights(self, name: str, layout: str) -> Operand:
+        """A constant in the order that the kernel reads: in place in the file, or packed now if it lies otherwise."""
+        key = (name, layout)
+        if key not in self._cache:
+            t = self.graph.tensors[name]
+            if t.layout == layout:
+                flat = t.data.reshape(-1) if isinstance(t.data, np.ndarray) else np.frombuffer(t.data, t.dtype)
+            else:
+                flat = layouts.pack(layouts.unpack(t.data, t.shape, t.dtype, t.layout), layout)
+            self._cache[key] = self._in_file(flat) or self._append(flat)
+        return self._cache[key]
+
+    def _in_file(self, flat: np.ndarray) -> Operand | None:
+        file = self._weight_file
+        if file is None or not flat.size or not flat.flags.c_contiguous:
+            return None
+        offset = flat.__array_interface__["data"][0] - file.__array_interface__["data"][0]
+        return Operand(WEIGHTS, offset) if 0 <= offset <= file.size - flat.nbytes else None
+
+    def _append(self, array: np.ndarray) -> Operand:
+        operand = Operand(CONSTANTS, self.constant_bytes)
+        self.blobs.append(np.ascontiguousarray(array))
+        self.constant_bytes += memory.align(array.nbytes)
+        return operand
+
+    def constant(self, array: np.ndarray) -> Operand:
+        """A table made by the plan, e.g. the runs of a convolution; equal ones are stored once."""
+        key = (array.dtype.str, array.tobytes())
+        if key not in self._cache:
+            self._cache[key] = self._append(array)
+        return self._cache[key]
+
+    def scratch(self, nbytes: int) -> Operand:
+        """Memory that lives until the node's last step."""
+        operand = Operand(SCRATCH, self._node_scratch)
+        self._node_scratch += memory.align(nbytes)
+        self.scratch_bytes = max(self.scratch_bytes, self._node_scratch)
+        return operand
+
+    def in_place(self, inner: View, outer: View, offset: int) -> bool:
+        """Does `inner` already lie in `outer`'s memory, `offset` elements from its start?"""
+        places = self.storage.places
+        if inner.name not in places or outer.name not in places:
+            return False
+        a, b = places[inner.name], places[outer.name]
+        return a.root == b.root and a.offset == b.offset + offset and all(
+            s == t for d, s, t in zip(inner.shape, inner.strides, outer.strides, strict=True) if d > 1)
+
+    # ---- steps
+
+    def emit(self, kernel: str, operands: list[Operand | None], macs: int = 0, nbytes: int = 0, **params: Any) -> None:
+        """Append a step.  `macs` and `nbytes` (read and written) say whether it is worth more than one thread."""
+        nanoseconds = macs / MACS_PER_NANOSECOND + nbytes / BYTES_PER_NANOSECOND
+        assert self._node is not None
+        self.steps.append(Step(self._node, kernel, operands, params, nanoseconds > SPLIT_NANOSECONDS, macs))
+
+    @staticmethod
+    def collapse(shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> list[tuple[int, tuple[int, ...]]]:
+        """[(extent, stride per tensor)] without axes of extent 1, and with axes merged that all tensors walk as one."""
+        dims: list[tuple[int, tuple[int, ...]]] = []
+        for extent, steps in zip(shape, zip(*strides, strict=True), strict=True):
+            if extent == 1:
+                continue
+            if dims and all(outer == inner * extent for outer, inner in zip(dims[-1][1], steps, strict=True)):
+                dims[-1] = (dims[-1][0] * extent, steps)
+            else:
+                dims.append((extent, steps))
+        return dims
+
+    def copy(self, x: View, y: View, shape: tuple[int, ...], x_strides: tuple[int, ...], y_strides: tuple[int, ...],
+             x_offset: int = 0, y_offset: int = 0) -> None:
+        """y[y_offset + i . y_strides] = x[x_offset + i . x_strides] for every index i of `shape`; elements."""
+        item = DTYPES[x.dtype]
+        if not math.prod(shape):
+            return
+        dims = self.collapse(shape, (x_strides, y_strides))
+        # Fastest in y last; then, if x is not fastest there too, what is fastest in x just before it.
+        dims.sort(key=lambda d: -abs(d[1][1]))
+        kind = 0 if dims and dims[-1][1] == (1, 1) else 2
+        if kind == 2 and dims and dims[-1][1][1] == 1 and item == 4:
+            fast = [i for i, d in enumerate(dims[:-1]) if d[1][0] == 1]
+            if fast:
+                moved = dims.pop(fast[0])
+                dims.insert(len(dims) - 1, moved)
+                kind = 1
+        while len(dims) < 6:
+            dims.insert(0, (1, (0, 0)))
+        if len(dims) > 6:
+            raise UnsupportedOpError(f"moving {len(shape)}-dimensional data needs {len(dims)} loops, 6 are possible")
+        params = {"item": item, "kind": kind}
+        for i, (extent, (sx, sy)) in enumerate(dims):
+            params |= {f"shape{i}": extent, f"x{i}": sx, f"y{i}": sy}
+        source, target = self.tensor(x.name), self.tensor(y.name)
+        self.emit("copy", [source._replace(offset=source.offset + x_offset * item),
+                           target._replace(offset=target.offset + y_offset * item)],
+                  nbytes=2 * item * math.prod(shape) * (1 if kind == 0 else 4), **params)
+
+
+@dataclass
+class Segment:
+    """Native steps first .. last of the program, or one python step."""
+
+    first: int = 0
+    last: int = 0
+    python: Step | None = None
+
+
+@dataclass
+class Plan:
+    graph: Graph
+    steps: list[Step]
+    segments: list[Segment]
+    program: Any
+    memory: memory.MemoryMap
+    constants: Any
+    storage: Storage
+    offsets: dict[str, int]
+    macs: int
+    isa: str
+
+    @property
+    def python_steps(self) -> list[str]:
+        return [s.node.name for s in self.steps if s.kernel == "python"]
+
+    def place(self, name: str) -> tuple[int, int, int]:
+        """(space, byte offset, ld) of a computed tensor."""
+        place = self.storage.places[name]
+        space, base = space_of(self, place.root)
+        return space, base + place.offset * DTYPES[self.graph.tensors[name].dtype], place.ld
+
+    def __str__(self) -> str:
+        lines = [f"{'step':>4}  {'kernel':<22} {'split':<5} {'MMAC':>9}  {'output':<20} {'at':>10}  layer"]
+        for i, s in enumerate(self.steps):
+            out = s.node.outputs[0]
+            space, offset, _ = self.place(out)
+            where = str(offset) if space == ARENA else f"{'in' if space - IO < len(self.graph.inputs) else 'out'}put"
+            shape = "x".join(map(str, self.graph.tensors[out].shape))
+            lines.append(f"{i:>4}  {s.kernel:<22} {'yes' if s.parallel else 'no':<5} {s.macs / 1e6:>9.3f}  "
+                         f"{shape:<20} {where:>10}  {s.node.name}")
+        return "\n".join(lines)
+
+
+def space_of(plan: Plan, root: str) -> tuple[int, int]:
+    """(space, byte offset) of an owner of memory."""
+    graph = plan.graph
+    if root in graph.inputs:
+        return IO + graph.inputs.index(root), 0
+    if root in plan.storage.output_roots:
+        return IO + len(graph.inputs) + plan.storage.output_roots[root], 0
+    return ARENA, plan.offsets[root]
+
+
+def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int]]:
+    """The op of every node, and its MACs; FormatError or UnsupportedOpError naming the node otherwise."""
+    operators, macs = [], []
+    for node in graph.nodes:
+        where = f"{graph.meta.name or 'model'}: node {node.name!r} ({node.op})"
+        try:
+            op = ops.make(node.op, node.attrs)
+            specs = [ops.Spec(graph.tensors[n].shape, graph.tensors[n].dtype) for n in node.inputs]
+            found = op.infer(*specs)
+            declared = [ops.Spec(graph.tensors[n].shape, graph.tensors[n].dtype) for n in node.outputs]
+            if found != declared:
+                raise ops.ShapeError(f"expected output {found[0].dtype} {list(found[0].shape)}, found "
+                                     f"{[f'{s.dtype} {list(s.shape)}' for s in declared]}")
+            for i in op.constant_inputs:
+                if i < len(node.inputs) and not graph.tensors[node.inputs[i]].is_constant:
+                    raise ops.ShapeError(f"expected input {i} to be a constant, found the computed {node.inputs[i]!r}")
+        except UnsupportedOpError as error:
+            raise UnsupportedOpError(f"{where}: {error}", error.operators) from None
+        except (FormatError, ops.ShapeError) as error:
+            raise FormatError(f"{where}: {error}; convert the model again") from None
+        operators.append(op)
+        macs.append(op.macs(specs, found))
+    return operators, macs
+
+
+def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1) -> Plan:
+    """Plan a graph.  `weight_file`: the buffer that its constants are views of, or None if they are arrays of their own.
+
+    Raises FormatError (a node contradicts its kind's rule) and UnsupportedOpError (unknown kind).
+    """
+    operators, macs = check_graph(graph)
+    storage = Storage(graph, operators)
+    builder = Builder(graph, storage, weight_file, threads)
+    for node, op, node_macs in zip(graph.nodes, operators, macs, strict=True):
+        builder.begin(node)
+        before = len(builder.steps)
+        if all(math.prod(graph.tensors[n].shape) == 0 for n in node.outputs):
+            continue
+        if not op.lower(builder, node):
+            builder.steps.append(Step(node, "python", macs=node_macs, op=op))
+        elif len(builder.steps) > before:
+            made = builder.steps[before:]
+            max(made, key=lambda s: s.macs).macs = node_macs
+    _copy_unclaimed_outputs(graph, builder, storage)
+    return _compile(graph, builder, storage, sum(macs))
+
+
+def _copy_unclaimed_outputs(graph: Graph, builder: Builder, storage: Storage) -> None:
+    """An output that is a view, an input, or shares its owner with another output is copied at the end."""
+    claimed = set(storage.output_roots.values())
+    for i, name in enumerate(graph.outputs):
+        if i in claimed:
+            continue
+        builder.begin(Node("copy", f"output {name}", [name], [name]))
+        x = builder.view(name)
+        y = View(name, x.shape, x.dtype, row_length(x.shape))
+        builder.copy(x, y, x.shape, x.strides, y.strides)
+        if builder.steps and builder.steps[-1].node.name == f"output {name}":
+            step = builder.steps[-1]
+            step.operands[1] = Operand(IO + len(graph.inputs) + i, 0)
+
+
+def _compile(graph: Graph, builder: Builder, storage: Storage, macs: int) -> Plan:
+    roots = [r for r in storage.first if r not in graph.inputs and r not in storage.output_roots]
+    blocks = [memory.Block(r, storage.nbytes(r), storage.first[r], storage.last[r]) for r in roots]
+    arena = memory.plan(blocks)
+    arena.scratch_bytes = builder.scratch_bytes
+    arena.constant_bytes = builder.constant_bytes
+    arena.weight_bytes = sum(layouts.nbytes(t.shape, t.dtype, t.layout)
+                             for t in graph.tensors.values() if t.is_constant)
+    offsets = dict(zip(roots, arena.offsets, strict=True))
+    constants = engine.Arena(builder.constant_bytes)
+    whole = np.frombuffer(constants, np.uint8)
+    at = 0
+    for blob in builder.blobs:
+        whole[at:at + blob.nbytes] = blob.reshape(-1).view(np.uint8)
+        at += memory.align(blob.nbytes)
+    level = kernels.isa()
+    program = engine.Program(level)
+    plan = Plan(graph, builder.steps, [], program, arena, constants, storage, offsets, macs, level)
+    for step in builder.steps:
+        if step.kernel == "python":
+            plan.segments.append(Segment(python=step))
+            continue
+        places = [o if o is None else _resolve(plan, o) for o in step.operands]
+        number = program.add(step.kernel, places, step.params, step.parallel)
+        if plan.segments and plan.segments[-1].python is None:
+            plan.segments[-1].last = number + 1
+        else:
+            plan.segments.append(Segment(number, number + 1))
+    return plan
+
+
+def _resolve(plan: Plan, operand: Operand) -> tuple[int, int]:
+    if not operand.root:
+        return operand.space, operand.offset
+    space, base = space_of(plan, operand.root)
+    return space, base + operand.offset

@@ -1,0 +1,216 @@
+"""Which tensors share memory: views, concat and split without copies, results written over dead inputs.
+
+Every tensor either owns memory or lies inside a parent:
+
+    range      a run of consecutive elements of the parent (reshape; slice or concat along the first axis that counts)
+    channels   the same rows, a part of each row (slice or concat along the last axis): rows are then `ld` elements
+               apart, more than they are long.  Only kinds that say so in `strided()` read or write such rows.
+
+Following the parents of a tensor gives its `Place`: the owner, where in it, and the distance between rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tinynet.graph import DTYPES, Graph, Node
+from tinynet.ops import Op
+
+
+@dataclass(frozen=True)
+class Place:
+    root: str
+    offset: int         # elements
+    ld: int             # elements from one row (last axis) to the next
+
+
+@dataclass(frozen=True)
+class Link:
+    parent: str
+    offset: int         # elements of the parent counted as if it were contiguous (range), or channels
+    channels: bool
+
+
+def row_length(shape: tuple[int, ...]) -> int:
+    return shape[-1] if shape else 1
+
+
+class Storage:
+    """`places[name]` for every tensor of the graph that is not a constant; `output_roots` maps an owner to the number
+    of the graph output whose memory it is; `first` and `last` are the steps at which an owner lives."""
+
+    def __init__(self, graph: Graph, operators: list[Op]):
+        self.graph = graph
+        self.ops = operators
+        self.shape = {name: t.shape for name, t in graph.tensors.items()}
+        self.links: dict[str, Link] = {}
+        self.children: dict[str, list[str]] = {}
+        self.uses: dict[str, list[int]] = {name: [] for name in graph.tensors}
+        self.made: dict[str, int] = {}
+        for i, node in enumerate(graph.nodes):
+            for name in node.inputs:
+                self.uses[name].append(i)
+            for name in node.outputs:
+                self.made[name] = i
+        self.fixed = set(graph.inputs) | set(graph.outputs) | {n for n, t in graph.tensors.items() if t.is_constant}
+        for i, node in enumerate(graph.nodes):
+            if node.op == "reshape":
+                self._link_reshape(node)
+            elif node.op == "slice":
+                self._link_slice(i, node)
+        for node in graph.nodes:
+            if node.op == "concat":
+                self._link_concat(node)
+        self._write_over_dead_inputs()
+        self.places = {n: self._resolve(n) for n, t in graph.tensors.items() if not t.is_constant}
+        self._claim_outputs()
+        self._measure_lives()
+
+    # ---- views
+
+    def _add_link(self, child: str, link: Link) -> None:
+        self.links[child] = link
+        self.children.setdefault(link.parent, []).append(child)
+
+    def _link_reshape(self, node: Node) -> None:
+        x, y = node.inputs[0], node.outputs[0]
+        if not self.graph.tensors[x].is_constant:
+            self._add_link(y, Link(x, 0, False))
+
+    def _link_slice(self, i: int, node: Node) -> None:
+        x, y, op = node.inputs[0], node.outputs[0], self.ops[i]
+        shape = self.shape[x]
+        if y in self.fixed or self.graph.tensors[x].is_constant or not math.prod(self.shape[y]):
+            return
+        if any(s != 1 for s, d in zip(op.step, self.shape[y], strict=True) if d > 1):
+            return
+        cut = [k for k, d in enumerate(shape) if self.shape[y][k] != d]
+        if not cut:
+            return
+        if math.prod(shape[:cut[-1]]) == 1:
+            self._add_link(y, Link(x, op.begin[cut[-1]] * math.prod(shape[cut[-1] + 1:]), False))
+        elif cut == [len(shape) - 1] and self._reads_rows(y):
+            self._add_link(y, Link(x, op.begin[-1], True))
+
+    def _link_concat(self, node: Node) -> None:
+        y, axis = node.outputs[0], next(op.axis for n, op in zip(self.graph.nodes, self.ops, strict=True) if n is node)
+        shape = self.shape[y]
+        along_rows = math.prod(shape[:axis]) == 1
+        if not along_rows and axis != len(shape) - 1:
+            return
+        at = 0
+        for x in node.inputs:
+            owner = x
+            while along_rows and owner in self.links and self._same_size(owner, self.links[owner].parent):
+                owner = self.links[owner].parent
+            if self._may_move(owner, node, along_rows):
+                self._add_link(owner, Link(y, at * math.prod(shape[axis + 1:]), not along_rows))
+            at += self.shape[x][axis]
+
+    def _same_size(self, a: str, b: str) -> bool:
+        return math.prod(self.shape[a]) == math.prod(self.shape[b])
+
+    def _may_move(self, x: str, concat: Node, along_rows: bool) -> bool:
+        """May x, which owns its memory so far, live inside the concat's output?"""
+        if x in self.fixed or x in self.links or x not in self.made or not math.prod(self.shape[x]):
+            return False
+        family = self._family(x)
+        if sum(name in family for name in concat.inputs) != 1 or any(name in self.fixed for name in family):
+            return False
+        if along_rows:
+            return True
+        return self.ops[self.made[x]].strided()[1] and self._reads_rows(x)
+
+    def _family(self, x: str) -> set[str]:
+        found, queue = {x}, [x]
+        while queue:
+            for child in self.children.get(queue.pop(), ()):
+                found.add(child)
+                queue.append(child)
+        return found
+
+    def _reads_rows(self, x: str) -> bool:
+        """Could everybody who reads x do so if its rows lay further apart than they are long?"""
+        if x in self.graph.outputs:
+            return False
+        row = row_length(self.shape[x])
+        for child in self.children.get(x, ()):
+            same_rows = self.links[child].channels or row_length(self.shape[child]) == row
+            if not same_rows or not self._reads_rows(child):
+                return False
+        linked = {self.made[c] for c in self.children.get(x, ()) if c in self.made}
+        return all(i in linked or self.ops[i].strided()[0] for i in self.uses[x])
+
+    # ---- places
+
+    def _resolve(self, name: str) -> Place:
+        link = self.links.get(name)
+        row = row_length(self.shape[name])
+        if link is None:
+            return Place(name, 0, row)
+        parent = self._resolve(link.parent)
+        parent_row = row_length(self.shape[link.parent])
+        if link.channels:
+            return Place(parent.root, parent.offset + link.offset, parent.ld)
+        if row == parent_row and row:
+            return Place(parent.root, parent.offset + link.offset // row * parent.ld, parent.ld)
+        return Place(parent.root, parent.offset + link.offset, row)
+
+    def _root_death(self, name: str) -> float:
+        root = self._resolve(name).root
+        return max(self._death(member) for member in self._family(root))
+
+    def _death(self, name: str) -> float:
+        if name in self.graph.outputs or name in self.graph.inputs:
+            return math.inf
+        return max(self.uses[name], default=self.made.get(name, 0))
+
+    def _write_over_dead_inputs(self) -> None:
+        for i, node in enumerate(self.graph.nodes):
+            y = node.outputs[0]
+            if y in self.links or y in self.graph.outputs or not math.prod(self.shape[y]):
+                continue
+            for k in self.ops[i].inplace():
+                if k < len(node.inputs) and self._may_overwrite(i, node, node.inputs[k]):
+                    self._add_link(y, Link(node.inputs[k], 0, False))
+                    break
+
+    def _may_overwrite(self, i: int, node: Node, x: str) -> bool:
+        y, tensors = node.outputs[0], self.graph.tensors
+        if tensors[x].is_constant or self.shape[x] != self.shape[y] or tensors[x].dtype != tensors[y].dtype:
+            return False
+        place = self._resolve(x)
+        if place.root in self.graph.inputs or place.root in self.graph.outputs or self._root_death(x) != i:
+            return False
+        if place.ld != row_length(self.shape[x]) and not (self.ops[i].strided()[1] and self._reads_rows(y)):
+            return False
+        return all(name == x or tensors[name].is_constant or self._resolve(name).root != place.root
+                   for name in node.inputs)
+
+    # ---- outputs and lives
+
+    def _claim_outputs(self) -> None:
+        """A graph output that fills its owner is written into the caller's array directly."""
+        self.output_roots: dict[str, int] = {}
+        for i, name in enumerate(self.graph.outputs):
+            place = self.places.get(name)
+            if (place is not None and place.root not in self.graph.inputs and place.root not in self.output_roots
+                    and self._same_size(name, place.root) and self.contiguous(name)):
+                self.output_roots[place.root] = i
+
+    def contiguous(self, name: str) -> bool:
+        rows = math.prod(self.shape[name][:-1])
+        return rows <= 1 or self.places[name].ld == row_length(self.shape[name])
+
+    def _measure_lives(self) -> None:
+        self.first: dict[str, int] = {}
+        self.last: dict[str, int] = {}
+        for name, place in self.places.items():
+            born = self.made.get(name, 0)
+            end = len(self.graph.nodes) if name in self.graph.outputs else max([born, *self.uses[name]])
+            self.first[place.root] = min(born, self.first.get(place.root, born))
+            self.last[place.root] = max(end, self.last.get(place.root, end))
+
+    def nbytes(self, root: str) -> int:
+        return math.prod(self.shape[root]) * DTYPES[self.graph.tensors[root].dtype]
