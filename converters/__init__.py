@@ -113,6 +113,8 @@ def convert_bytes(
 
 def write_atomically(target: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder.  FileError if that is impossible; `target` is then untouched."""
+    if target.exists() and not target.is_file():
+        raise FileError(f"cannot write {str(target)!r}: expected a file, found a folder or a device")
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:

@@ -48,6 +48,11 @@ def import_onnx(source: Any, *, input_shapes: Mapping[str, Iterable[int]] | None
     return _Importer(open_source(source, name), [] if notes is None else notes).run(input_shapes or {})
 
 
+def _shortened(name: str, most: int = 48) -> str:
+    """Some exporters write names of several hundred characters; their ends tell more than their middles."""
+    return name if len(name) <= most else f"{name[:most // 2 - 2]}...{name[-(most // 2 - 1):]}"
+
+
 class _Importer:
     def __init__(self, source: Source, notes: list[str]):
         self.source = source
@@ -215,7 +220,7 @@ class _Importer:
         parts = []
         for label, (reasons, names) in self.refused.items():
             domain, _, kind = label.rpartition(".")
-            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            shown = ", ".join(map(_shortened, names[:5])) + (", ..." if len(names) > 5 else "")
             count = f"{len(names)} node{'s' if len(names) > 1 else ''}"
             parts.append(f"{kind} ({domain or 'ai.onnx'}, {count}: {shown}): {' / '.join(reasons)}")
         count = f"{len(parts)} unsupported operator{'s' if len(parts) > 1 else ''}"

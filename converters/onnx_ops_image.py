@@ -158,7 +158,8 @@ def _sizes_from_scales(x: Value, scales: np.ndarray) -> list[int]:
     """floor(size * scale), in float32 as the scales are."""
     if scales.shape != (x.rank,) or not (scales > 0).all() or not np.isfinite(scales).all():
         raise Malformed(f"scales must be {x.rank} positive numbers, found {scales.tolist()}")
-    sizes = np.floor(np.array(x.shape, np.float32) * scales.astype(np.float32))
+    with np.errstate(over="ignore"):
+        sizes = np.floor(np.array(x.shape, np.float32) * scales.astype(np.float32))
     if sizes.max(initial=0) >= 2 ** 31:
         raise Malformed(f"scales {scales.tolist()} of shape {list(x.shape)} reach beyond 2**31")
     return [int(size) for size in sizes]

@@ -72,7 +72,10 @@ def _fail(message: str, code: int) -> int:
 def _silence_stdout() -> None:
     """Drop what is still buffered: the interpreter would complain about it at exit."""
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        target = sys.stdout.fileno()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, target)
+        os.close(null)
     except (OSError, ValueError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (stays open until the process ends)
 

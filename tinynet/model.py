@@ -17,7 +17,7 @@ from tinynet.errors import FormatError, InputError, LimitError, UsageError
 from tinynet.graph import DTYPES, Graph, Meta
 from tinynet.kernels import engine
 from tinynet.memory import MemoryMap
-from tinynet.plan import ARENA, CONSTANTS, IO, SCRATCH, WEIGHTS, Plan, Step, make_plan
+from tinynet.plan import Plan, Step, make_plan
 
 THREADS_VARIABLE = "TINYNET_NUM_THREADS"
 # Contexts kept for the next run; more concurrent runs than this allocate and free theirs.

@@ -78,10 +78,7 @@ def _sweep(graph: Graph, favoured: set[int], keep_alive: list[Node]) -> int:
 
 
 def _comes_from_image(ed: Editor, node: Node) -> bool:
-    """A transpose away from channels-last whose data comes from an image kind, perhaps through reshapes."""
-    perm = tuple(node.attrs["perm"])
-    if perm != (0, len(perm) - 1, *range(1, len(perm) - 1)):
-        return False
+    """Does the data come from an image kind, perhaps through reshapes?  Then what follows may be fused into it."""
     maker = ed.producer.get(node.inputs[0])
     while maker is not None and maker.op == "reshape":
         maker = ed.producer.get(maker.inputs[0])
@@ -89,6 +86,7 @@ def _comes_from_image(ed: Editor, node: Node) -> bool:
 
 
 def _goes_to_image(ed: Editor, node: Node) -> bool:
+    """A transpose to channels-last for an image kind, which what is in front of it may be folded into."""
     perm = tuple(node.attrs["perm"])
     if perm != (0, *range(2, len(perm)), 1):
         return False

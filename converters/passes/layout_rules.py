@@ -162,7 +162,8 @@ def _places(move: moves.Move) -> dict[int, int] | None:
 
 _RULES = {
     "concat": _concat, "softmax": _along_axis, "argmax": _argmax, "gather": _gather,
-    "reshape": _reshape, "expand": _expand, "slice": _per_axis("begin", "end", "step"), "pad": _per_axis("begin", "end"),
+    "reshape": _reshape, "expand": _expand,
+    "slice": _per_axis("begin", "end", "step"), "pad": _per_axis("begin", "end"),
     "reduce_mean": _reduce, "reduce_sum": _reduce, "reduce_max": _reduce, "reduce_min": _reduce,
     "dense": _last_axis, "batch_norm": _last_axis, "lrn": _last_axis, "channel_shuffle": _last_axis,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from onnx import helper
@@ -52,6 +53,12 @@ def test_convert_files(fails, folder, tmp_path):
     fails(2, "the model itself", "convert", source, "-o", source)
     fails(3, "labels", "convert", source, "--labels", tmp_path / "missing.txt", "-o", tmp_path / "x.tnb")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_convert_never_replaces_a_device(fails, folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    fails(3, "device or pipe", "convert", folder / "colours.onnx", "-o", tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_failed_convert_keeps_the_previous_output(fails, colour_network, tmp_path):

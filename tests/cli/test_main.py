@@ -27,7 +27,7 @@ def test_help_of_a_command(run, command):
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["inspect", "--help"], ["inspect", "MODEL"]])
-def test_without_numpy(model, words):
+def test_without_numpy(python, model, words):
     words = [str(model) if word == "MODEL" else word for word in words]
     code = ("import sys; sys.modules['numpy'] = None\n"
             f"from tinynet.__main__ import main; sys.exit(main({words!r}))")
@@ -87,6 +87,19 @@ def test_reader_of_the_pipe_goes_away(model):
         done = subprocess.run([sys.executable, "-m", "tinynet", "inspect", model, "--json"], stdout=pipe,
                               stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 141 and done.stderr == ""
+
+
+def test_closed_streams(model):
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        command = f'"{sys.executable}" -m tinynet inspect "{model}" {closed}'
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and done.stderr == ""
+
+
+def test_bad_environment(python, folder, model):
+    for name, value in (("TINYNET_NUM_THREADS", "many"), ("TINYNET_ISA", "mmx")):
+        done = python("-m", "tinynet", "run", model, folder / "red.png", env={**os.environ, name: value})
+        assert done.returncode == 2 and f"{name}={value}" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_interrupt(model):

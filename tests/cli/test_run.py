@@ -9,6 +9,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from PIL import Image
+
+import tinynet
 
 
 def test_run_names_the_colours(run, folder, model):
@@ -82,6 +85,14 @@ def test_run_onnx_directly(run, folder):
     assert code == 0 and out.splitlines()[1].split()[-1] == "1"
 
 
+def test_model_call(folder, model):
+    with tinynet.load(model) as network:
+        for picture in (folder / "red.png", str(folder / "red.png"), Image.open(folder / "red.png"),
+                        np.full((8, 8, 3), (9, 0, 0), np.uint8)):
+            result = network(picture, top=2)
+            assert result.label == "red" and len(result.top) == 2 and "red" in str(result)
+
+
 def test_models_that_are_none(fails, folder, tmp_path):
     broken = tmp_path / "broken.tnb"
     for command in (["run", "MODEL", folder / "red.png"], ["inspect", "MODEL"], ["plan", "MODEL"], ["bench", "MODEL"]):
@@ -94,7 +105,7 @@ def test_models_that_are_none(fails, folder, tmp_path):
 
 
 def test_the_bundled_digits(run, tmp_path):
-    digits = Path(__file__).resolve().parent.parent / "examples" / "digits"
+    digits = Path(__file__).resolve().parents[2] / "examples" / "digits"
     code, _, err = run("convert", digits / "digits.onnx", "-o", tmp_path / "d.tnb", "--mean", "0",
                        "--std", "255", "--color", "gray", "--labels", digits / "labels.txt")
     assert code == 0, err

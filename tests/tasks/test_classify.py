@@ -95,7 +95,9 @@ def test_labels_in_the_file():
     assert tasks.run_picture(fake, PICTURE).label == "c"
     assert tasks.run_picture(fake, PICTURE, labels=["d", "e", "f"]).label == "f"
     other = Fake({"y": scores(1, 2, 3)}, Meta(labels=["a"] * 80))
-    assert isinstance(tasks.run_picture(other, PICTURE), RawOutputs)
+    result = tasks.run_picture(other, PICTURE)
+    assert isinstance(result, RawOutputs)
+    assert result.notes[-1] == "the file's 80 labels are not used: output 'y' has 3 elements"
     other.meta.task = "classify"
     with pytest.raises(UsageError, match="3 classes.*80 labels"):
         tasks.run_picture(other, PICTURE)

@@ -24,9 +24,7 @@ def interpret(model: Any, outputs: dict[str, np.ndarray], top: int, labels: Sequ
         raise UsageError(f"top expects at least 1, found {top}")
     name = _scores_output(model, labels)
     if name is None:
-        if labels is not None:
-            notes = [*notes, "labels are not used: the network's output is no list of class scores"]
-        return RawOutputs(outputs, notes)
+        return RawOutputs(outputs, [*notes, *_unused_labels(model, labels)])
     scores = outputs[name].reshape(-1)
     names = list(labels) if labels is not None else list(model.meta.labels)
     return classify(scores, names, top, notes)
@@ -51,6 +49,17 @@ def _scores_output(model: Any, labels: Sequence[str] | None) -> str | None:
                              f"{len(model.meta.labels)} labels: give a matching labels file")
         return None
     return vectors[0].name
+
+
+def _unused_labels(model: Any, labels: Sequence[str] | None) -> list[str]:
+    """A note where a person would wonder why no labels are shown; detectors keep theirs for later and need none."""
+    if labels is not None:
+        return ["labels are not used: the network's output is no list of class scores"]
+    length = _vector_length(model.outputs[0].shape) if len(model.outputs) == 1 else 0
+    if model.meta.labels and length:
+        return [f"the file's {len(model.meta.labels)} labels are not used: output {model.outputs[0].name!r} has "
+                f"{length} elements"]
+    return []
 
 
 def _vector_length(shape: Sequence[int]) -> int:
