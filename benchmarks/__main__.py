@@ -1,0 +1,113 @@
+"""python -m benchmarks COMMAND"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import engines
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m benchmarks", description="What is measured: benchmarks/README.md.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    models = commands.add_parser("models", help="tinynet beside onnxruntime (default: the generated networks)")
+    models.add_argument("models", nargs="*", type=Path, metavar="MODEL.onnx")
+    peers = commands.add_parser("peers", help="tinynet beside every engine that is installed")
+    peers.add_argument("models", nargs="+", type=Path, metavar="MODEL.onnx")
+    peers.add_argument("--engines", default=",".join(engines.NAMES), help="comma-separated (default: %(default)s)")
+    for comparison in (models, peers):
+        comparison.add_argument("--threads", type=int, default=1, metavar="N")
+        comparison.add_argument("--rounds", type=int, default=30, metavar="R")
+        comparison.add_argument("--burst-ms", type=float, default=20.0, help="length of a burst (at least 3 runs)")
+        comparison.add_argument("--gap-ms", type=float, help="pause before a burst (default: 0, with threads 30)")
+        comparison.add_argument("--pin", default="", metavar="CPUS", help="CPUs for every engine, such as 1 or 0,1")
+    ops = commands.add_parser("ops", help="kernels against the measured FMA peak")
+    ops.add_argument("--isa", action="append", metavar="LEVEL", help="repeatable (default: every level of this CPU)")
+    ops.add_argument("--repeat", type=int, default=30)
+    size = commands.add_parser("size", help="wheel, installed files, import time, memory")
+    size.add_argument("--rounds", type=int, default=31, metavar="R")
+    for command in (models, peers, ops, size):
+        command.add_argument("--json", metavar="FILE", help="also write JSON; a bare name goes to benchmarks/results/")
+    commands.add_parser("table", help="regenerate the tables in benchmarks/README.md")
+    generate = commands.add_parser("generate", help="write the generated networks and print their paths")
+    generate.add_argument("names", nargs="*", metavar="NAME")
+    return top
+
+
+def default_models() -> list[Path]:
+    from benchmarks.generate import generated
+
+    digits = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
+    return [*generated(), *([digits] if digits.exists() else [])]
+
+
+def compare(args: argparse.Namespace) -> int:
+    """`models` and `peers`.  1 if tinynet is wrong, or does not run, on a model."""
+    from benchmarks import harness, report
+    from benchmarks.inputs import Unusable
+
+    names = args.engines.split(",") if args.command == "peers" else ["tinynet", "onnxruntime"]
+    unknown = [n for n in names if n not in engines.NAMES]
+    if unknown:
+        raise UsageError(f"--engines: there is no adapter {unknown[0]!r}; known: {', '.join(engines.NAMES)}")
+    cpus = tuple(int(c) for c in args.pin.split(",")) if args.pin else ()
+    settings = harness.Settings(args.threads, args.rounds, args.burst_ms, args.gap_ms, cpus)
+    rows = []
+    for model in args.models or default_models():
+        if not model.exists():
+            raise UsageError(f"{model}: no such file")
+        harness.progress(f"{model.stem} ...")
+        try:
+            rows += harness.bench_model(model.resolve(), names, settings)
+        except Unusable as error:
+            raise UsageError(str(error)) from None
+    print(report.text(rows))
+    if args.json:
+        harness.progress(f"written: {report.write_json(args.json, args.command, report.comparison(rows, settings))}")
+    return 0 if all(row.correct and not row.problem for row in rows if row.engine == "tinynet") else 1
+
+
+class UsageError(Exception):
+    pass
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.command in ("models", "peers"):
+        return compare(args)
+    if args.command == "ops":
+        from benchmarks import ops
+
+        return ops.main(args.isa, args.repeat, args.json)
+    if args.command == "size":
+        from benchmarks import size
+
+        return size.main(args.rounds, args.json)
+    if args.command == "table":
+        from benchmarks import table
+
+        table.main()
+        return 0
+    from benchmarks import generate
+
+    wrong = [n for n in args.names if n not in generate.NETWORKS]
+    if wrong:
+        raise UsageError(f"there is no network {wrong[0]!r}; known: {', '.join(generate.NETWORKS)}")
+    print("\n".join(map(str, generate.generated(args.names))))
+    return 0
+
+
+def main() -> int:
+    args = parser().parse_args()
+    try:
+        return run(args)
+    except (UsageError, ValueError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

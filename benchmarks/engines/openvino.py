@@ -1,0 +1,47 @@
+"""OpenVINO's CPU plugin.  Without the precision hint it takes bfloat16 by itself where the CPU has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+PIP = "openvino"
+OPTIONS = "INFERENCE_PRECISION_HINT f32, LATENCY, one stream, IR file"
+
+
+def prepare(model: Path, folder: Path) -> Path:
+    import openvino
+
+    target = folder / (model.stem + ".xml")
+    openvino.save_model(openvino.convert_model(str(model)), str(target), compress_to_fp16=False)
+    return target
+
+
+def prepare_import() -> str:
+    import openvino
+
+    return openvino.__version__.split("-")[0]
+
+
+class Engine:
+    def __init__(self, prepared: Path, threads: int):
+        import openvino
+
+        self.compiled = openvino.Core().compile_model(str(prepared), "CPU", {
+            "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY"})
+        self.request = self.compiled.create_infer_request()
+
+    def bind(self, inputs: dict[str, np.ndarray]) -> None:
+        import openvino
+
+        self.arrays = inputs
+        for name, array in inputs.items():
+            self.request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+
+    def run(self) -> None:
+        self.request.infer()
+
+    def outputs(self) -> list[np.ndarray]:
+        return [np.array(self.request.get_output_tensor(i).data) for i in range(len(self.compiled.outputs))]
