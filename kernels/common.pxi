@@ -1,6 +1,6 @@
 # What every kernel file uses: the C structures, operands by number, the split of work over threads.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 cdef extern from "step.h":

@@ -23,7 +23,9 @@ cdef struct Conv2dParams:
 cdef void pad_picture(const Conv2dParams *p, const float *x, float *padded, tn_context *c) noexcept nogil:
     cdef int64_t begin, end, row, n, iy, y
     cdef int64_t row_floats = p.padded_width * p.channels
-    cdef int64_t left = p.pad_left * p.channels, used = min(p.width, p.padded_width - p.pad_left)
+    # A stride can jump over pixels and even over what is left of the padding.
+    cdef int64_t empty = min(p.pad_left, p.padded_width), used = min(p.width, p.padded_width - empty)
+    cdef int64_t left = empty * p.channels
     cdef float *to
     cdef const float *source
     my_part(c, p.batch * p.padded_height, 1, &begin, &end)
@@ -93,7 +95,7 @@ cdef int conv2d_f32(const tn_step *s, tn_context *c) noexcept nogil:
     cdef tn_tile tile
     cdef int64_t total = p.batch * p.out_height * p.out_width
     cdef int64_t panels = (p.group_out + TN_PANEL - 1) // TN_PANEL
-    cdef int64_t block = max(48, min(BLOCK_ROWS, L2_FLOATS // p.columns // 24 * 24))
+    cdef int64_t block = max(48, min(BLOCK_ROWS, L2_FLOATS // max(<int64_t>1, p.columns) // 24 * 24))
     cdef int64_t widest = widest_tile(c.micro)
     cdef int64_t row_begin = 0, row_end = total, panel_begin = 0, panel_end = panels
     cdef int64_t g, m0, count, part, column, columns, p0, p1, piece, pieces, i0, i1

@@ -1,7 +1,7 @@
 # Data movement: one strided copy serves concat, slice, pad, expand, transpose, depth_to_space and channel_shuffle.
 
 cdef struct CopyParams:
-    int64_t item                # bytes of an element: 1, 4 or 8
+    int64_t item                # bytes of an element: 1, 2, 4 or 8
     int64_t kind                # of the last two dimensions: 0 contiguous rows, 1 a 2-D transpose, 2 anything
     int64_t shape[6]
     int64_t stride_x[6]         # elements
@@ -23,6 +23,9 @@ cdef inline void copy_rows(const CopyParams *p, const char *x, char *y, int64_t 
         elif p.item == 8:
             for j in range(p.shape[5]):
                 (<int64_t *>y)[i * p.stride_y[4] + j * p.stride_y[5]] = (<const int64_t *>x)[i * p.stride_x[4] + j * p.stride_x[5]]
+        elif p.item == 2:
+            for j in range(p.shape[5]):
+                (<int16_t *>y)[i * p.stride_y[4] + j * p.stride_y[5]] = (<const int16_t *>x)[i * p.stride_x[4] + j * p.stride_x[5]]
         else:
             for j in range(p.shape[5]):
                 (<uint8_t *>y)[i * p.stride_y[4] + j * p.stride_y[5]] = (<const uint8_t *>x)[i * p.stride_x[4] + j * p.stride_x[5]]

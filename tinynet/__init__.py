@@ -26,7 +26,8 @@ def load(source: Any, threads: int | None = None, max_ram: int | None = None, ma
     """A Model from a `.tnb` file (path or bytes), or from an `.onnx` path, which is converted in memory.
 
     threads: how many a run may use; default TINYNET_NUM_THREADS, else the CPUs that the process may use.
-    max_ram: bytes that one run may need besides the weights; max_macs: multiply-accumulates.  LimitError beyond.
+    max_ram: bytes that one run may need besides the weights and its inputs; max_macs: multiply-accumulates, and
+    likewise elements moved or compared by layers that multiply nothing.  LimitError beyond, before anything is allocated.
     mmap: map the file (pages are shared between processes, and read when they are needed) or, with False, read it: a
     mapped file that somebody shortens while it is in use ends the process with SIGBUS.
     verify: read the whole file once and compare its checksum; False loads huge files lazily.

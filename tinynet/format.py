@@ -230,11 +230,14 @@ def has_checksum(buffer: Any, name: str = "model.tnb") -> bool:
 
 
 def verify(buffer: Any, name: str = "model.tnb") -> None:
-    """Read the whole file and compare its checksum: about 0.1 ms per megabyte.  FormatError if a bit has changed."""
+    """Read the whole file and compare its checksum: about 0.1 ms per megabyte.  FormatError if a bit has changed.
+
+    A file without a checksum is refused too: one changed bit is enough to hide the field.
+    """
     import numpy as np
 
     if not has_checksum(buffer, name):
-        return
+        raise FormatError(f"{name}: expected a checksum, found none{CORRUPT}, or load it with verify=False")
     whole = len(buffer) // 8 * 8
     total = int(np.frombuffer(buffer, "<u8", whole // 8).sum(dtype=np.uint64))
     total += int.from_bytes(bytes(memoryview(buffer)[whole:]), "little")

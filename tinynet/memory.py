@@ -27,7 +27,8 @@ class MemoryMap:
 
     `arena_bytes` is what the activations need, `lower_bound` the largest sum of blocks that live at the same time: no
     layout can be smaller.  `scratch_bytes` (padded pictures, column buffers, packed operands), `constant_bytes` (tables and
-    weights built at load) and `weight_bytes` (mapped from the file) come on top.
+    weights built at load), `output_bytes` (the arrays that a run returns) and `weight_bytes` (mapped from the file) come on
+    top.
     """
 
     blocks: list[Block] = field(default_factory=list)
@@ -37,6 +38,12 @@ class MemoryMap:
     scratch_bytes: int = 0
     constant_bytes: int = 0
     weight_bytes: int = 0
+    output_bytes: int = 0
+
+    @property
+    def run_bytes(self) -> int:
+        """What one run needs besides the weights and its inputs: what `max_ram` limits."""
+        return self.arena_bytes + self.scratch_bytes + self.constant_bytes + self.output_bytes
 
     def __str__(self) -> str:
         lines = ["  offset       bytes   steps  tensor"]
@@ -48,6 +55,7 @@ class MemoryMap:
             f"arena            {self.arena_bytes:>12} bytes, {over} the lower bound of {self.lower_bound}",
             f"scratch          {self.scratch_bytes:>12} bytes",
             f"built at load    {self.constant_bytes:>12} bytes",
+            f"outputs          {self.output_bytes:>12} bytes",
             f"weights, mapped  {self.weight_bytes:>12} bytes",
         ]
         return "\n".join(lines)

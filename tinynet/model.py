@@ -17,7 +17,7 @@ from tinynet.errors import FormatError, InputError, LimitError, UsageError
 from tinynet.graph import DTYPES, Graph, Meta
 from tinynet.kernels import engine
 from tinynet.memory import MemoryMap
-from tinynet.plan import Plan, Step, make_plan
+from tinynet.plan import Limits, Plan, Step, make_plan
 
 THREADS_VARIABLE = "TINYNET_NUM_THREADS"
 # Contexts kept for the next run; more concurrent runs than this allocate and free theirs.
@@ -96,8 +96,7 @@ class Model:
         self.graph = graph
         self.meta: Meta = graph.meta
         self.threads = threads if threads is not None else default_threads()
-        self.plan: Plan = make_plan(graph, buffer, self.threads)
-        self._check_limits(max_ram, max_macs)
+        self.plan: Plan = make_plan(graph, buffer, self.threads, Limits(max_ram, max_macs))
         self.inputs = tuple(self._info(name) for name in graph.inputs)
         self.outputs = tuple(self._info(name) for name in graph.outputs)
         self._weights = buffer if buffer is not None else b""
@@ -107,15 +106,6 @@ class Model:
     def _info(self, name: str) -> TensorInfo:
         t = self.graph.tensors[name]
         return TensorInfo(name, t.shape, t.dtype)
-
-    def _check_limits(self, max_ram: int | None, max_macs: int | None) -> None:
-        m = self.plan.memory
-        need = m.arena_bytes + m.scratch_bytes + m.constant_bytes
-        name = self.meta.name or "model"
-        if max_ram is not None and need > max_ram:
-            raise LimitError(f"{name}: one run needs {need} bytes of memory, max_ram allows {max_ram}")
-        if max_macs is not None and self.plan.macs > max_macs:
-            raise LimitError(f"{name}: one run needs {self.plan.macs} MACs, max_macs allows {max_macs}")
 
     @property
     def memory(self) -> MemoryMap:
@@ -175,7 +165,11 @@ class Model:
     def _outputs(self, out: Any, arrays: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """(array to return, array to write if that is another one) per output."""
         if out is None:
-            return [(np.empty(i.shape, i.dtype), None) for i in self.outputs]
+            try:
+                return [(np.empty(i.shape, i.dtype), None) for i in self.outputs]
+            except MemoryError:
+                raise LimitError(f"{self.meta.name or 'model'}: cannot allocate {self.memory.output_bytes} bytes for the "
+                                 "outputs") from None
         targets = self._match(out, self.outputs, "output")
         results: list[tuple[np.ndarray, np.ndarray | None]] = []
         for n, (target, info) in enumerate(zip(targets, self.outputs, strict=True)):
@@ -205,7 +199,7 @@ class Model:
     def _new_context(self) -> _Context:
         try:
             return _Context(self.plan)
-        except MemoryError as error:
+        except (MemoryError, OverflowError) as error:
             raise LimitError(f"{self.meta.name or 'model'}: {error}") from None
 
     def _array(self, name: str, spaces: Sequence[Any]) -> np.ndarray:
@@ -233,6 +227,8 @@ class Model:
             results = step.op.reference(*arrays)
         except ValueError as error:
             raise FormatError(f"{self.meta.name or 'model'}: node {step.node.name!r} ({step.node.op}): {error}") from None
+        except MemoryError as error:
+            raise LimitError(f"{self.meta.name or 'model'}: node {step.node.name!r} ({step.node.op}): {error}") from None
         for name, result in zip(step.node.outputs, results, strict=True):
             self._array(name, spaces)[...] = result
 

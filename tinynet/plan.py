@@ -18,13 +18,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet import kernels, layouts, memory, ops
-from tinynet.errors import FormatError, UnsupportedOpError
+from tinynet.errors import FormatError, LimitError, UnsupportedError, UnsupportedOpError
 from tinynet.graph import DTYPES, Graph, Node
 from tinynet.kernels import engine
 from tinynet.storage import Storage, row_length
 
+# More scratch memory than any machine has; offsets into less never overflow 64 bits.
+MOST_SCRATCH = 2 ** 46
+
 # Memory spaces of a program.  Graph inputs, then graph outputs, follow from IO on.
 ARENA, WEIGHTS, CONSTANTS, SCRATCH, IO = range(5)
+# What is left of the program's table of spaces (MAX_SPACES in kernels/program.pxi).
+MOST_TENSORS = 4096 - IO
 
 # A step is split over threads if one thread would need longer than this; a barrier costs about 0.2 us, and a thread that
 # has to be woken a good deal more.
@@ -91,11 +96,33 @@ class Step:
     op: Any = None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What the caller allows one run; checked before anything of that size is made.
+
+    `ram`: bytes besides weights and inputs.  `macs`: multiply-accumulates, and as many elements compared or moved by layers
+    that have none.
+    """
+
+    ram: int | None = None
+    macs: int | None = None
+
+    def check_ram(self, graph: Graph, need: int, least: str = "") -> None:
+        if self.ram is not None and need > self.ram:
+            raise LimitError(f"{graph.meta.name or 'model'}: one run needs {least}{need} bytes of memory, "
+                             f"max_ram allows {self.ram}")
+
+    def check_macs(self, graph: Graph, need: int, what: str = "MACs") -> None:
+        if self.macs is not None and need > self.macs:
+            raise LimitError(f"{graph.meta.name or 'model'}: one run needs {need} {what}, max_macs allows {self.macs}")
+
+
 class Builder:
     """What `Op.lower` talks to."""
 
-    def __init__(self, graph: Graph, storage: Storage, weight_file: Any, threads: int):
+    def __init__(self, graph: Graph, storage: Storage, weight_file: Any, threads: int, limits: Limits | None = None):
         self.graph = graph
+        self.limits = limits or Limits()
         self.storage = storage
         self.threads = threads
         self.steps: list[Step] = []
@@ -132,6 +159,7 @@ class Builder:
             if t.layout == layout:
                 flat = t.data.reshape(-1) if isinstance(t.data, np.ndarray) else np.frombuffer(t.data, t.dtype)
             else:
+                self.reserve(layouts.nbytes(t.shape, t.dtype, layout))
                 flat = layouts.pack(layouts.unpack(t.data, t.shape, t.dtype, t.layout), layout)
             self._cache[key] = self._in_file(flat) or self._append(flat)
         return self._cache[key]
@@ -142,6 +170,10 @@ class Builder:
             return None
         offset = flat.__array_interface__["data"][0] - file.__array_interface__["data"][0]
         return Operand(WEIGHTS, offset) if 0 <= offset <= file.size - flat.nbytes else None
+
+    def reserve(self, nbytes: int) -> None:
+        """To be called before a large table is made.  LimitError if the caller does not allow so much."""
+        self.limits.check_ram(self.graph, self.constant_bytes + nbytes, "at least ")
 
     def _append(self, array: np.ndarray) -> Operand:
         operand = Operand(CONSTANTS, self.constant_bytes)
@@ -158,6 +190,9 @@ class Builder:
 
     def scratch(self, nbytes: int) -> Operand:
         """Memory that lives until the node's last step."""
+        if nbytes > MOST_SCRATCH:
+            raise LimitError(f"{self.graph.meta.name or 'model'}: node {self._node.name!r} needs {nbytes} bytes of scratch "
+                             "memory, which no machine has")
         operand = Operand(SCRATCH, self._node_scratch)
         self._node_scratch += memory.align(nbytes)
         self.scratch_bytes = max(self.scratch_bytes, self._node_scratch)
@@ -276,9 +311,10 @@ def space_of(plan: Plan, root: str) -> tuple[int, int]:
     return ARENA, plan.offsets[root]
 
 
-def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int]]:
-    """The op of every node, and its MACs; FormatError or UnsupportedOpError naming the node otherwise."""
-    operators, macs = [], []
+def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int], int]:
+    """The op of every node, its MACs, and the elements that nodes without MACs compare or move; FormatError or
+    UnsupportedOpError naming the node otherwise."""
+    operators, macs, moved = [], [], 0
     for node in graph.nodes:
         where = f"{graph.meta.name or 'model'}: node {node.name!r} ({node.op})"
         try:
@@ -298,17 +334,35 @@ def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int]]:
             raise FormatError(f"{where}: {error}; convert the model again") from None
         operators.append(op)
         macs.append(op.macs(specs, found))
-    return operators, macs
+        moved += 0 if macs[-1] else op.moved(specs, found)
+    return operators, macs, moved
 
 
-def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1) -> Plan:
+def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: Limits | None = None) -> Plan:
     """Plan a graph.  `weight_file`: the buffer that its constants are views of, or None if they are arrays of their own.
 
-    Raises FormatError (a node contradicts its kind's rule) and UnsupportedOpError (unknown kind).
+    Raises FormatError (a node contradicts its kind's rule), UnsupportedOpError (unknown kind) and LimitError.
     """
-    operators, macs = check_graph(graph)
+    limits = limits or Limits()
+    if len(graph.inputs) + len(graph.outputs) > MOST_TENSORS:
+        raise UnsupportedError(f"{graph.meta.name or 'model'}: expected at most {MOST_TENSORS} inputs and outputs together, "
+                               f"found {len(graph.inputs) + len(graph.outputs)}")
+    operators, macs, moved = check_graph(graph)
+    limits.check_macs(graph, sum(macs))
+    limits.check_macs(graph, moved, "elements moved or compared")
+    try:
+        return _lower(graph, operators, macs, weight_file, threads, limits)
+    except MemoryError as error:
+        if isinstance(error, LimitError):
+            raise
+        raise LimitError(f"{graph.meta.name or 'model'}: its plan does not fit into memory") from None
+
+
+def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: Any, threads: int, limits: Limits) -> Plan:
     storage = Storage(graph, operators)
-    builder = Builder(graph, storage, weight_file, threads)
+    arena, offsets = _arena(graph, storage)
+    limits.check_ram(graph, arena.arena_bytes + arena.output_bytes, "at least ")
+    builder = Builder(graph, storage, weight_file, threads, limits)
     for node, op, node_macs in zip(graph.nodes, operators, macs, strict=True):
         builder.begin(node)
         before = len(builder.steps)
@@ -320,7 +374,19 @@ def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1) -> Plan:
             made = builder.steps[before:]
             max(made, key=lambda s: s.macs).macs = node_macs
     _copy_unclaimed_outputs(graph, builder, storage)
-    return _compile(graph, builder, storage, sum(macs))
+    arena.scratch_bytes, arena.constant_bytes = builder.scratch_bytes, builder.constant_bytes
+    limits.check_ram(graph, arena.run_bytes)
+    return _compile(graph, builder, storage, arena, offsets, sum(macs))
+
+
+def _arena(graph: Graph, storage: Storage) -> tuple[memory.MemoryMap, dict[str, int]]:
+    """The memory map of the activations, and the offset of every owner in it."""
+    roots = [r for r in storage.first if r not in graph.inputs and r not in storage.output_roots]
+    arena = memory.plan([memory.Block(r, storage.nbytes(r), storage.first[r], storage.last[r]) for r in roots])
+    arena.weight_bytes = sum(layouts.nbytes(t.shape, t.dtype, t.layout)
+                             for t in graph.tensors.values() if t.is_constant)
+    arena.output_bytes = sum(graph.tensors[n].size * DTYPES[graph.tensors[n].dtype] for n in graph.outputs)
+    return arena, dict(zip(roots, arena.offsets, strict=True))
 
 
 def _copy_unclaimed_outputs(graph: Graph, builder: Builder, storage: Storage) -> None:
@@ -338,15 +404,8 @@ def _copy_unclaimed_outputs(graph: Graph, builder: Builder, storage: Storage) ->
             step.operands[1] = Operand(IO + len(graph.inputs) + i, 0)
 
 
-def _compile(graph: Graph, builder: Builder, storage: Storage, macs: int) -> Plan:
-    roots = [r for r in storage.first if r not in graph.inputs and r not in storage.output_roots]
-    blocks = [memory.Block(r, storage.nbytes(r), storage.first[r], storage.last[r]) for r in roots]
-    arena = memory.plan(blocks)
-    arena.scratch_bytes = builder.scratch_bytes
-    arena.constant_bytes = builder.constant_bytes
-    arena.weight_bytes = sum(layouts.nbytes(t.shape, t.dtype, t.layout)
-                             for t in graph.tensors.values() if t.is_constant)
-    offsets = dict(zip(roots, arena.offsets, strict=True))
+def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.MemoryMap, offsets: dict[str, int],
+             macs: int) -> Plan:
     constants = engine.Arena(builder.constant_bytes)
     whole = np.frombuffer(constants, np.uint8)
     at = 0

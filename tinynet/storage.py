@@ -75,8 +75,15 @@ class Storage:
 
     def _link_reshape(self, node: Node) -> None:
         x, y = node.inputs[0], node.outputs[0]
-        if not self.graph.tensors[x].is_constant:
+        if not self.graph.tensors[x].is_constant and self._may_view(x, y):
             self._add_link(y, Link(x, 0, False))
+
+    def _may_view(self, x: str, y: str) -> bool:
+        """Can y be consecutive elements of x?  If x's rows lie apart, y must have the same rows and patient readers."""
+        row = row_length(self.shape[x])
+        if self._resolve(x).ld == row or math.prod(self.shape[x][:-1]) <= 1:
+            return True
+        return row_length(self.shape[y]) == row and self._reads_rows(y)
 
     def _link_slice(self, i: int, node: Node) -> None:
         x, y, op = node.inputs[0], node.outputs[0], self.ops[i]
@@ -89,7 +96,8 @@ class Storage:
         if not cut:
             return
         if math.prod(shape[:cut[-1]]) == 1:
-            self._add_link(y, Link(x, op.begin[cut[-1]] * math.prod(shape[cut[-1] + 1:]), False))
+            if self._may_view(x, y):
+                self._add_link(y, Link(x, op.begin[cut[-1]] * math.prod(shape[cut[-1] + 1:]), False))
         elif cut == [len(shape) - 1] and self._reads_rows(y):
             self._add_link(y, Link(x, op.begin[-1], True))
 
@@ -120,7 +128,12 @@ class Storage:
             return False
         if along_rows:
             return True
-        return self.ops[self.made[x]].strided()[1] and self._reads_rows(x)
+        writers = [name for name in family if not self._is_view(name)]
+        return all(self.ops[self.made[name]].strided()[1] for name in writers) and self._reads_rows(x)
+
+    def _is_view(self, x: str) -> bool:
+        """Is x part of what it is made from, so that nobody writes it?"""
+        return x in self.links and self.links[x].parent in self.graph.nodes[self.made[x]].inputs
 
     def _family(self, x: str) -> set[str]:
         found, queue = {x}, [x]
@@ -184,6 +197,8 @@ class Storage:
         if place.root in self.graph.inputs or place.root in self.graph.outputs or self._root_death(x) != i:
             return False
         if place.ld != row_length(self.shape[x]) and not (self.ops[i].strided()[1] and self._reads_rows(y)):
+            return False
+        if node.inputs.count(x) > 1 and not self.ops[i].elementwise:
             return False
         return all(name == x or tensors[name].is_constant or self._resolve(name).root != place.root
                    for name in node.inputs)

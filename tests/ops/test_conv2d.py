@@ -67,5 +67,10 @@ def test_refusals(peer):
 
 
 def test_infer_is_exact_for_huge_extents():
-    conv = ops.make("conv2d", {"pads": (2**62, 0, 2**62, 0)})
-    assert conv.infer(ops.Spec((1, 3, 3, 1)), ops.Spec((1, 3, 3, 1)), ops.Spec((1,)))[0].shape == (1, 2**63 + 1, 1, 1)
+    specs = ops.Spec((1, 3, 3, 1)), ops.Spec((1, 3, 3, 1)), ops.Spec((1,))
+    conv = ops.make("conv2d", {"pads": (2**31 - 1, 0, 2**31 - 1, 0)})
+    assert conv.infer(*specs)[0].shape == (1, 2**32 - 1, 1, 1)
+    # Beyond, the kernels' 64-bit arithmetic could overflow.
+    for name, value in (("pads", (2**31, 0, 0, 0)), ("strides", (2**31, 1)), ("dilations", (1, 2**31))):
+        with pytest.raises(ops.ShapeError, match=f"{name} of integers <= 2147483647"):
+            ops.make("conv2d", {name: value}).infer(*specs)

@@ -137,3 +137,12 @@ def test_expand_refusals(peer):
 def test_every_dtype(peer, kind, attrs, expected, dtype):
     x = np.array([[1, 0, 1], [0, 1, 1]]).astype(dtype)
     peer.agree(ops.make(kind, attrs), [x], np.array(expected).astype(dtype))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_slice_of_an_empty_axis_is_empty(shape):
+    """begin 0, end -1, step -1 is all of an axis with elements and nothing of one without."""
+    op = ops.make("slice", {"begin": (0, 0), "end": (-1, -1), "step": (-1, -1)})
+    expected = tuple(min(d, 1) for d in shape)
+    assert op.infer(ops.Spec(shape)) == [ops.Spec(expected)]
+    assert op.reference(np.zeros(shape, np.float32))[0].shape == expected

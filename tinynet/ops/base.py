@@ -16,6 +16,7 @@ wrong type.  `infer` is the only place that knows a kind's shape rule and refuse
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -53,6 +54,10 @@ class Op:
     def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
         """Multiply-accumulates; 0 for kinds that only move or compare data."""
         return 0
+
+    def moved(self, inputs: list[Spec], outputs: list[Spec]) -> int:
+        """Elements read and written: what a kind without MACs costs."""
+        return sum(math.prod(spec.shape) for spec in (*inputs, *outputs))
 
     def strided(self) -> tuple[bool, bool]:
         """Can the kernel read inputs, write outputs, whose rows (last axis) lie further apart than they are long?"""

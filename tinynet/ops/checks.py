@@ -53,8 +53,13 @@ def need_nhwc(spec: Spec, what: str = "x") -> tuple[int, int, int, int]:
     return n, h, w, c
 
 
+# Of strides, pads, kernels and the like: sums and products of two of them fit into the kernels' 64 bits.
+MOST = 2 ** 31 - 1
+
+
 def need_tuple(name: str, values: tuple[int, ...], count: int, least: int) -> None:
     need(len(values) == count and all(v >= least for v in values), f"{name} of {count} integers >= {least}", values)
+    need(all(v <= MOST for v in values), f"{name} of integers <= {MOST}", values)
 
 
 def need_axis(axis: int, rank: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import count, need, need_float, need_inputs, quiet
+from tinynet.ops.checks import MOST, count, need, need_float, need_inputs, quiet
 
 
 @register
@@ -31,6 +31,7 @@ class Lrn(Op):
         (x,) = inputs
         need(len(x.shape) >= 1, "x of shape [..., C]", x.shape)
         need(self.size >= 1, "size >= 1", self.size)
+        need(self.size <= MOST, f"size <= {MOST}", self.size)
         return [x]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
@@ -39,10 +40,9 @@ class Lrn(Op):
         with quiet():
             square = x * x
             total = np.zeros_like(x)
-            for offset in range(-((self.size - 1) // 2), self.size // 2 + 1):
+            for offset in range(max(-((self.size - 1) // 2), 1 - channels), min(self.size // 2 + 1, channels)):
                 first, last = max(0, -offset), min(channels, channels - offset)
-                if first < last:
-                    total[..., first:last] += square[..., first + offset:last + offset]
+                total[..., first:last] += square[..., first + offset:last + offset]
             scale = np.float32(self.bias) + np.float32(self.alpha / self.size) * total
             return [x * np.power(scale, np.float32(-self.beta))]
 

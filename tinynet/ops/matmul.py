@@ -40,6 +40,7 @@ class Matmul(Op):
         if not k:
             return False
         batch = y.shape[:-2]
+        builder.reserve(16 * count(batch))
         starts = [np.broadcast_to(np.arange(count(v.shape[:-2])).reshape(v.shape[:-2]), batch).reshape(-1)
                   * (v.shape[-2] * v.shape[-1]) for v in (a, b)]
         builder.emit("matmul_f32", [builder.tensor(a.name), builder.tensor(b.name), builder.tensor(y.name),

@@ -54,6 +54,9 @@ class MaxPool2d(Op):
                 np.maximum(y, tap(x, ky, kx, out, self.strides, self.dilations), out=y)
         return [y]
 
+    def moved(self, inputs: list[Spec], outputs: list[Spec]) -> int:
+        return count(outputs[0].shape) * count(self.kernel)
+
     def strided(self) -> tuple[bool, bool]:
         return True, True
 

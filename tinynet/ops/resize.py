@@ -105,6 +105,7 @@ class Resize(Op):
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        builder.reserve(24 * sum(self.size))
         if self.mode == "nearest":
             rows, columns = self.nearest(0, x.shape[1]), self.nearest(1, x.shape[2])
             index, weight = np.concatenate([rows, rows, columns, columns]), np.zeros(0, np.float32)

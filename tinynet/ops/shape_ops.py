@@ -40,7 +40,8 @@ class Slice(Op):
             need(0 <= begin < max(d, 1), f"begin between 0 and {d - 1}", begin)
             lowest = 0 if step > 0 else -1
             need(lowest <= end <= d, f"end between {lowest} and {d} for step {step}", end)
-            shape.append(len(range(begin, end, step)))
+            # begin = 0 is no element of an empty axis, whatever end = -1 says.
+            shape.append(len(range(begin, end, step)) if d else 0)
         return [Spec(tuple(shape), x.dtype)]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
@@ -85,7 +86,8 @@ class Reshape(Op):
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
-        if y.name not in builder.storage.links:
+        link = builder.storage.links.get(y.name)
+        if link is None or link.parent != x.name:
             builder.copy(x, y, x.shape, x.strides, contiguous_strides(x.shape))
         return True
 
