@@ -35,7 +35,7 @@ def convert(source: str | os.PathLike, output: str | os.PathLike | None = None, 
     """
     started = time.perf_counter()
     target = Path(output) if output is not None else Path(source).with_suffix(".tnb")
-    if target.exists() and Path(source).exists() and target.samefile(source):
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
         raise UsageError(f"the output {str(target)!r} is the model itself: choose another name")
     data, report = convert_bytes(source, **options)
     write_atomically(target, data)
@@ -113,7 +113,7 @@ def convert_bytes(
 
 def write_atomically(target: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder.  FileError if that is impossible; `target` is then untouched."""
-    if target.exists() and not target.is_file():
+    if os.path.exists(target) and not os.path.isfile(target):
         raise FileError(f"cannot write {str(target)!r}: expected a file, found a folder or a device")
     temporary = None
     try:
@@ -136,10 +136,12 @@ def write_atomically(target: Path, data: bytes) -> None:
 
 
 def _need(package: str, purpose: str) -> None:
-    import importlib.util
+    import importlib
 
-    if importlib.util.find_spec(package) is None:
-        raise MissingExtraError(package, "convert", purpose)
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise MissingExtraError(package, "convert", purpose) from error
 
 
 def _describe(graph: Graph, notes: list[str], mean: Any, std: Any, size: Any, resize_mode: str | None,

@@ -54,7 +54,8 @@ class Hostile:
         for _ in range(self.r.choice((1, 1, 2))):
             self.input()
         kinds = sorted(ops.kinds())
-        images = [k for k in kinds if "2d" in k or k in ("resize", "depth_to_space", "space_to_depth", "lrn", "concat", "slice")]
+        moves = ("resize", "depth_to_space", "space_to_depth", "lrn", "concat", "slice")
+        images = [k for k in kinds if "2d" in k or k in moves]
         for i in range(self.r.randint(1, 5)):
             self.layer(f"layer{i}", self.r.choice(self.r.choice((kinds, images))))
         made = [name for node in self.graph.nodes for name in node.outputs]
@@ -261,8 +262,7 @@ def chains() -> Iterator[tuple[str, bytes, dict[str, Any]]]:
     yield "chain of slice", chain(1500, lambda i: ("slice", {"begin": (0, 0), "end": (1, 1999 - i), "step": (1, 1)}),
                                   (1, 2000)), {}
     yield "chain of add", chain(3000, lambda i: ("add", {}), (2, 3), 2), {}
-    yield "chain of concat", chain(1500, lambda i: ("slice", {"begin": (0, 1), "end": (2, 3), "step": (1, 1)}) if i % 2 else
-                                   ("concat", {"axis": 1}), (2, 2), 1), {}
+    yield "chain of concat", chain(1500, lambda i: ("concat", {"axis": 1}), (2, 1), 1), {}
     graph = Graph(inputs=["x"])
     graph.meta.name = "many"
     graph.add(Tensor("x", (4, 4)))
@@ -271,6 +271,22 @@ def chains() -> Iterator[tuple[str, bytes, dict[str, Any]]]:
         graph.nodes.append(Node("relu", f"n{i}", ["x"], [f"y{i}"]))
         graph.outputs.append(f"y{i}")
     yield "many outputs", write(graph), {}
+    wide = Graph(inputs=["x"], outputs=["y"])
+    wide.meta.name = "wide"
+    wide.add(Tensor("x", (4, 4)))
+    for i in range(4000):
+        wide.add(Tensor(f"a{i}", (4, 4)))
+        wide.nodes.append(Node("relu", f"n{i}", ["x"], [f"a{i}"]))
+    wide.add(Tensor("y", (16000, 4)))
+    wide.nodes.append(Node("concat", "n", [f"a{i}" for i in range(4000)][::-1], ["y"], {"axis": 0}))
+    wide.outputs.append("a7")
+    yield "wide graph", write(wide), {}
+    long = Graph(inputs=["x"], outputs=["x"])
+    long.meta.name = "long\nname" * 1000
+    long.add(Tensor("x", (1,)))
+    long.add(Tensor("y", (1,)))
+    long.nodes.append(Node("slice", "long\nname" * 1000, ["x"], ["y"], {"begin": (1,) * 100000}))
+    yield "long message", write(long), {}
     graph.outputs = [*graph.outputs, *(f"z{i}" for i in range(4090))]
     for i in range(4090):
         graph.add(Tensor(f"z{i}", (4, 4)))

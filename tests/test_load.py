@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import shutil
 import subprocess
 import sys
@@ -136,9 +137,10 @@ def test_converting_twice_gives_identical_bytes(path, tmp_path):
 
 def test_conversion_does_not_depend_on_the_process(path, tmp_path):
     """Sets and dicts of strings have another order under another hash seed."""
-    code = f"import tinynet; tinynet.convert({str(SOURCE)!r}, 'd.tnb', mean=0, std=255, color='gray', labels={str(DIGITS / 'labels.txt')!r})"
+    options = f"mean=0, std=255, color='gray', labels={str(DIGITS / 'labels.txt')!r}"
+    code = f"import tinynet; tinynet.convert({str(SOURCE)!r}, 'd.tnb', {options})"
     for seed in ("1", "2"):
-        done = python(code, cwd=tmp_path, env={"PYTHONHASHSEED": seed, "TINYNET_ISA": kernels.isa(), "TINYNET_NUM_THREADS": "1"})
+        done = python(code, cwd=tmp_path, env={"PYTHONHASHSEED": seed, "TINYNET_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "d.tnb").read_bytes() == path.read_bytes()
 
@@ -165,11 +167,13 @@ def test_self_test_notices_other_weights(path):
 
 def python(code: str, *, blocked: tuple[str, ...] = (), cwd: Path | None = None, env: dict | None = None):
     """A process of its own in which the `blocked` packages cannot be imported."""
-    import os
-
     head = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
     return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=120, cwd=cwd,
                           env={**os.environ, **(env or {})})
+
+
+def command(words: list[str], **options):
+    return python(f"from tinynet.__main__ import main; sys.exit(main({words!r}))", **options)
 
 
 def test_import_is_cheap():
@@ -184,12 +188,12 @@ def test_import_is_cheap():
                                    ["run", "--help"], ["convert", "--help"]], ids=" ".join)
 def test_commands_without_numpy(path, words):
     words = [str(path) if word == "MODEL" else word for word in words]
-    done = python(f"from tinynet.__main__ import main; sys.exit(main({words!r}))", blocked=("numpy", "onnx", "flatbuffers", "PIL"))
+    done = command(words, blocked=("numpy", "onnx", "flatbuffers", "PIL"))
     assert (done.returncode, done.stderr) == (0, "") and done.stdout
 
 
 def test_inspect_shows_what_is_there(path):
-    done = python(f"from tinynet.__main__ import main; sys.exit(main(['inspect', {str(path)!r}, '--json']))", blocked=("numpy",))
+    done = command(["inspect", str(path), "--json"], blocked=("numpy",))
     shown = json.loads(done.stdout)
     model = tinynet.load(path)
     assert [i["name"] for i in shown["inputs"]] == [i.name for i in model.inputs]
@@ -210,8 +214,7 @@ def test_the_board_needs_numpy_alone(path, x, expected, tmp_path):
 
 def test_the_board_shows_raw_arrays_by_command(path, x, tmp_path):
     np.savez(tmp_path / "x.npz", **x)
-    done = python(f"from tinynet.__main__ import main; sys.exit(main(['run', {str(path)!r}, 'x.npz']))",
-                  blocked=("onnx", "flatbuffers", "PIL"), cwd=tmp_path)
+    done = command(["run", str(path), "x.npz"], blocked=("onnx", "flatbuffers", "PIL"), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "") and "x.npz" in done.stdout
 
 

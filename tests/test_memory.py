@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinynet import memory
 from tinynet.memory import ALIGN, Block, MemoryMap, align, lower_bound, plan
 
 K = 64 * 10
@@ -99,3 +102,10 @@ def test_map_prints_every_block_and_the_bound():
     assert [line.split()[-2] for line in lines[4:]] == ["11", "22", "33", "44"]
     assert found.run_bytes == 384 + 11 + 22 + 33
     assert "at the lower bound of 0" in str(plan([]))
+
+
+@settings(max_examples=50, deadline=None)
+@given(lives())
+def test_the_quick_way_of_very_large_graphs(blocks):
+    with mock.patch.object(memory, "MOST_SEARCHED", -1):
+        check(blocks, plan(blocks))

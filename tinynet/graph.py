@@ -79,6 +79,11 @@ class Meta:
     selftest_index: list[int] = field(default_factory=list)
     selftest_value: list[float] = field(default_factory=list)
 
+    @property
+    def label(self) -> str:
+        """`name` for the start of a message, on one line whatever the file says; "model" if there is none."""
+        return "".join(c if c.isprintable() else "\ufffd" for c in self.name[:200]) or "model"
+
 
 @dataclass
 class Graph:

@@ -8,9 +8,12 @@ between the blocks that overlap it in time, or on top of them.
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field
 
 ALIGN = 64
+# The search looks at every pair of blocks; graphs with more of them are no networks, and get the quick way.
+MOST_SEARCHED = 2000
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,30 @@ def _place(blocks: list[Block], order: list[int]) -> tuple[list[int], int]:
     return offsets, total
 
 
+def _reuse(blocks: list[Block]) -> tuple[list[int], int]:
+    """Offsets by time alone: a block takes the place of a dead one of its size, or a new place."""
+    offsets = [0] * len(blocks)
+    alive: list[tuple[int, int]] = []              # last step, block
+    free: dict[int, list[int]] = {}                # size -> offsets
+    total = 0
+    for i in sorted(range(len(blocks)), key=lambda i: blocks[i].first):
+        while alive and alive[0][0] < blocks[i].first:
+            _, dead = heapq.heappop(alive)
+            free.setdefault(align(blocks[dead].nbytes), []).append(offsets[dead])
+        size = align(blocks[i].nbytes)
+        if free.get(size):
+            offsets[i] = free[size].pop()
+        else:
+            offsets[i] = total
+            total += size
+        heapq.heappush(alive, (blocks[i].last, i))
+    return offsets, total
+
+
 def plan(blocks: list[Block]) -> MemoryMap:
     """Offsets for the blocks, multiples of ALIGN."""
+    if len(blocks) > MOST_SEARCHED:
+        return MemoryMap(list(blocks), *_reuse(blocks), lower_bound(blocks))
     everything = range(len(blocks))
     steps = max((b.last for b in blocks), default=0) + 1
     alive = [0] * (steps + 1)

@@ -168,7 +168,7 @@ class Model:
             try:
                 return [(np.empty(i.shape, i.dtype), None) for i in self.outputs]
             except MemoryError:
-                raise LimitError(f"{self.meta.name or 'model'}: cannot allocate {self.memory.output_bytes} bytes for the "
+                raise LimitError(f"{self.meta.label}: cannot allocate {self.memory.output_bytes} bytes for the "
                                  "outputs") from None
         targets = self._match(out, self.outputs, "output")
         results: list[tuple[np.ndarray, np.ndarray | None]] = []
@@ -200,7 +200,7 @@ class Model:
         try:
             return _Context(self.plan)
         except (MemoryError, OverflowError) as error:
-            raise LimitError(f"{self.meta.name or 'model'}: {error}") from None
+            raise LimitError(f"{self.meta.label}: {error}") from None
 
     def _array(self, name: str, spaces: Sequence[Any]) -> np.ndarray:
         """A tensor of the graph as an array: a view into the run's memory, or a constant in logical order."""
@@ -226,9 +226,9 @@ class Model:
         try:
             results = step.op.reference(*arrays)
         except ValueError as error:
-            raise FormatError(f"{self.meta.name or 'model'}: node {step.node.name!r} ({step.node.op}): {error}") from None
+            raise FormatError(f"{self.meta.label}: node {step.node.name!r} ({step.node.op}): {error}") from None
         except MemoryError as error:
-            raise LimitError(f"{self.meta.name or 'model'}: node {step.node.name!r} ({step.node.op}): {error}") from None
+            raise LimitError(f"{self.meta.label}: node {step.node.name!r} ({step.node.op}): {error}") from None
         for name, result in zip(step.node.outputs, results, strict=True):
             self._array(name, spaces)[...] = result
 

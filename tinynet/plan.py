@@ -19,6 +19,7 @@ import numpy as np
 
 from tinynet import kernels, layouts, memory, ops
 from tinynet.errors import FormatError, LimitError, UnsupportedError, UnsupportedOpError
+from tinynet.flatbuffer import show
 from tinynet.graph import DTYPES, Graph, Node
 from tinynet.kernels import engine
 from tinynet.storage import Storage, row_length
@@ -109,12 +110,12 @@ class Limits:
 
     def check_ram(self, graph: Graph, need: int, least: str = "") -> None:
         if self.ram is not None and need > self.ram:
-            raise LimitError(f"{graph.meta.name or 'model'}: one run needs {least}{need} bytes of memory, "
+            raise LimitError(f"{graph.meta.label}: one run needs {least}{need} bytes of memory, "
                              f"max_ram allows {self.ram}")
 
     def check_macs(self, graph: Graph, need: int, what: str = "MACs") -> None:
         if self.macs is not None and need > self.macs:
-            raise LimitError(f"{graph.meta.name or 'model'}: one run needs {need} {what}, max_macs allows {self.macs}")
+            raise LimitError(f"{graph.meta.label}: one run needs {need} {what}, max_macs allows {self.macs}")
 
 
 class Builder:
@@ -191,7 +192,7 @@ class Builder:
     def scratch(self, nbytes: int) -> Operand:
         """Memory that lives until the node's last step."""
         if nbytes > MOST_SCRATCH:
-            raise LimitError(f"{self.graph.meta.name or 'model'}: node {self._node.name!r} needs {nbytes} bytes of scratch "
+            raise LimitError(f"{self.graph.meta.label}: node {self._node.name!r} needs {nbytes} bytes of scratch "
                              "memory, which no machine has")
         operand = Operand(SCRATCH, self._node_scratch)
         self._node_scratch += memory.align(nbytes)
@@ -316,7 +317,7 @@ def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int], int]:
     UnsupportedOpError naming the node otherwise."""
     operators, macs, moved = [], [], 0
     for node in graph.nodes:
-        where = f"{graph.meta.name or 'model'}: node {node.name!r} ({node.op})"
+        where = f"{graph.meta.label}: node {show(node.name)} ({node.op if node.op.isidentifier() else show(node.op)})"
         try:
             op = ops.make(node.op, node.attrs)
             specs = [ops.Spec(graph.tensors[n].shape, graph.tensors[n].dtype) for n in node.inputs]
@@ -331,7 +332,10 @@ def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int], int]:
         except UnsupportedOpError as error:
             raise UnsupportedOpError(f"{where}: {error}", error.operators) from None
         except (FormatError, ops.ShapeError) as error:
-            raise FormatError(f"{where}: {error}; convert the model again") from None
+            text = str(error)
+            # An attribute of the file may hold a million numbers.
+            text = text if len(text) <= 500 else f"{text[:240]} ... {text[-240:]}"
+            raise FormatError(f"{where}: {text}; convert the model again") from None
         operators.append(op)
         macs.append(op.macs(specs, found))
         moved += 0 if macs[-1] else op.moved(specs, found)
@@ -345,7 +349,7 @@ def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: L
     """
     limits = limits or Limits()
     if len(graph.inputs) + len(graph.outputs) > MOST_TENSORS:
-        raise UnsupportedError(f"{graph.meta.name or 'model'}: expected at most {MOST_TENSORS} inputs and outputs together, "
+        raise UnsupportedError(f"{graph.meta.label}: expected at most {MOST_TENSORS} inputs and outputs together, "
                                f"found {len(graph.inputs) + len(graph.outputs)}")
     operators, macs, moved = check_graph(graph)
     limits.check_macs(graph, sum(macs))
@@ -355,7 +359,7 @@ def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: L
     except MemoryError as error:
         if isinstance(error, LimitError):
             raise
-        raise LimitError(f"{graph.meta.name or 'model'}: its plan does not fit into memory") from None
+        raise LimitError(f"{graph.meta.label}: its plan does not fit into memory") from None
 
 
 def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: Any, threads: int, limits: Limits) -> Plan:

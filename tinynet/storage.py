@@ -12,10 +12,14 @@ Following the parents of a tensor gives its `Place`: the owner, where in it, and
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from tinynet.graph import DTYPES, Graph, Node
 from tinynet.ops import Op
+
+# Tensors that move into a concat's output together; following more of them costs time that grows with their square.
+MOST_MOVED = 200
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Storage:
         self.shape = {name: t.shape for name, t in graph.tensors.items()}
         self.links: dict[str, Link] = {}
         self.children: dict[str, list[str]] = {}
+        self._resolved: dict[str, Place] = {}
+        self._dead: dict[str, float] = {}        # owner that has children -> last use of them all
+        self._outputs = set(graph.outputs)
         self.uses: dict[str, list[int]] = {name: [] for name in graph.tensors}
         self.made: dict[str, int] = {}
         for i, node in enumerate(graph.nodes):
@@ -59,9 +66,9 @@ class Storage:
                 self._link_reshape(node)
             elif node.op == "slice":
                 self._link_slice(i, node)
-        for node in graph.nodes:
+        for i, node in enumerate(graph.nodes):
             if node.op == "concat":
-                self._link_concat(node)
+                self._link_concat(i, node)
         self._write_over_dead_inputs()
         self.places = {n: self._resolve(n) for n, t in graph.tensors.items() if not t.is_constant}
         self._claim_outputs()
@@ -70,6 +77,11 @@ class Storage:
     # ---- views
 
     def _add_link(self, child: str, link: Link) -> None:
+        """`child` has owned its memory so far."""
+        for member in self._family(child):
+            self._resolved.pop(member, None)
+        root = self._resolve(link.parent).root
+        self._dead[root] = max(self._dead.get(root, self._death(root)), self._dead.get(child, self._death(child)))
         self.links[child] = link
         self.children.setdefault(link.parent, []).append(child)
 
@@ -101,30 +113,33 @@ class Storage:
         elif cut == [len(shape) - 1] and self._reads_rows(y):
             self._add_link(y, Link(x, op.begin[-1], True))
 
-    def _link_concat(self, node: Node) -> None:
-        y, axis = node.outputs[0], next(op.axis for n, op in zip(self.graph.nodes, self.ops, strict=True) if n is node)
+    def _link_concat(self, i: int, node: Node) -> None:
+        y, axis = node.outputs[0], self.ops[i].axis
         shape = self.shape[y]
         along_rows = math.prod(shape[:axis]) == 1
         if not along_rows and axis != len(shape) - 1:
             return
         at = 0
+        times = Counter(node.inputs)
         for x in node.inputs:
             owner = x
             while along_rows and owner in self.links and self._same_size(owner, self.links[owner].parent):
                 owner = self.links[owner].parent
-            if self._may_move(owner, node, along_rows):
+            if self._may_move(owner, times, along_rows):
                 self._add_link(owner, Link(y, at * math.prod(shape[axis + 1:]), not along_rows))
             at += self.shape[x][axis]
 
     def _same_size(self, a: str, b: str) -> bool:
         return math.prod(self.shape[a]) == math.prod(self.shape[b])
 
-    def _may_move(self, x: str, concat: Node, along_rows: bool) -> bool:
-        """May x, which owns its memory so far, live inside the concat's output?"""
+    def _may_move(self, x: str, times: Counter[str], along_rows: bool) -> bool:
+        """May x, which owns its memory so far, live inside the output of a concat that names its inputs so many `times`?"""
         if x in self.fixed or x in self.links or x not in self.made or not math.prod(self.shape[x]):
             return False
-        family = self._family(x)
-        if sum(name in family for name in concat.inputs) != 1 or any(name in self.fixed for name in family):
+        family = self._family(x, MOST_MOVED)
+        if len(family) > MOST_MOVED:
+            return False
+        if sum(times[name] for name in family) != 1 or any(name in self.fixed for name in family):
             return False
         if along_rows:
             return True
@@ -135,9 +150,10 @@ class Storage:
         """Is x part of what it is made from, so that nobody writes it?"""
         return x in self.links and self.links[x].parent in self.graph.nodes[self.made[x]].inputs
 
-    def _family(self, x: str) -> set[str]:
+    def _family(self, x: str, most: float = math.inf) -> set[str]:
+        """x and all that lies in it; not all of it if that is more than `most`."""
         found, queue = {x}, [x]
-        while queue:
+        while queue and len(found) <= most:
             for child in self.children.get(queue.pop(), ()):
                 found.add(child)
                 queue.append(child)
@@ -145,44 +161,57 @@ class Storage:
 
     def _reads_rows(self, x: str) -> bool:
         """Could everybody who reads x do so if its rows lay further apart than they are long?"""
-        if x in self.graph.outputs:
-            return False
-        row = row_length(self.shape[x])
-        for child in self.children.get(x, ()):
-            same_rows = self.links[child].channels or row_length(self.shape[child]) == row
-            if not same_rows or not self._reads_rows(child):
+        queue = [x]
+        while queue:
+            x = queue.pop()
+            children = self.children.get(x, ())
+            row = row_length(self.shape[x])
+            if x in self._outputs or not all(self.links[c].channels or row_length(self.shape[c]) == row for c in children):
                 return False
-        linked = {self.made[c] for c in self.children.get(x, ()) if c in self.made}
-        return all(i in linked or self.ops[i].strided()[0] for i in self.uses[x])
+            linked = {self.made[c] for c in children if c in self.made}
+            if not all(i in linked or self.ops[i].strided()[0] for i in self.uses[x]):
+                return False
+            queue.extend(children)
+        return True
 
     # ---- places
 
     def _resolve(self, name: str) -> Place:
+        """Follows the parents, in a loop: a chain of views may be longer than Python's stack."""
+        chain = [name]
+        while chain[-1] not in self._resolved and chain[-1] in self.links:
+            chain.append(self.links[chain[-1]].parent)
+        for member in reversed(chain):
+            if member not in self._resolved:
+                self._resolved[member] = self._place(member)
+        return self._resolved[name]
+
+    def _place(self, name: str) -> Place:
+        """Of a tensor whose parent is resolved."""
         link = self.links.get(name)
         row = row_length(self.shape[name])
         if link is None:
             return Place(name, 0, row)
-        parent = self._resolve(link.parent)
-        parent_row = row_length(self.shape[link.parent])
+        parent = self._resolved[link.parent]
         if link.channels:
             return Place(parent.root, parent.offset + link.offset, parent.ld)
-        if row == parent_row and row:
+        if row == row_length(self.shape[link.parent]) and row:
             return Place(parent.root, parent.offset + link.offset // row * parent.ld, parent.ld)
         return Place(parent.root, parent.offset + link.offset, row)
 
     def _root_death(self, name: str) -> float:
         root = self._resolve(name).root
-        return max(self._death(member) for member in self._family(root))
+        return self._dead.get(root, self._death(root))
 
     def _death(self, name: str) -> float:
-        if name in self.graph.outputs or name in self.graph.inputs:
+        if name in self.fixed:
             return math.inf
         return max(self.uses[name], default=self.made.get(name, 0))
 
     def _write_over_dead_inputs(self) -> None:
         for i, node in enumerate(self.graph.nodes):
             y = node.outputs[0]
-            if y in self.links or y in self.graph.outputs or not math.prod(self.shape[y]):
+            if y in self.links or y in self._outputs or not math.prod(self.shape[y]):
                 continue
             for k in self.ops[i].inplace():
                 if k < len(node.inputs) and self._may_overwrite(i, node, node.inputs[k]):
@@ -194,7 +223,7 @@ class Storage:
         if tensors[x].is_constant or self.shape[x] != self.shape[y] or tensors[x].dtype != tensors[y].dtype:
             return False
         place = self._resolve(x)
-        if place.root in self.graph.inputs or place.root in self.graph.outputs or self._root_death(x) != i:
+        if place.root in self.fixed or self._root_death(x) != i:
             return False
         if place.ld != row_length(self.shape[x]) and not (self.ops[i].strided()[1] and self._reads_rows(y)):
             return False
@@ -223,7 +252,7 @@ class Storage:
         self.last: dict[str, int] = {}
         for name, place in self.places.items():
             born = self.made.get(name, 0)
-            end = len(self.graph.nodes) if name in self.graph.outputs else max([born, *self.uses[name]])
+            end = len(self.graph.nodes) if name in self._outputs else max([born, *self.uses[name]])
             self.first[place.root] = min(born, self.first.get(place.root, born))
             self.last[place.root] = max(end, self.last.get(place.root, end))
 

@@ -107,7 +107,7 @@ def make(kind: str, attrs: dict[str, Any]) -> Op:
     """The op of this kind with these attributes; unknown kinds and attributes and wrong types are refused."""
     cls = _REGISTRY.get(kind)
     if cls is None:
-        raise UnsupportedOpError(f"layer kind {kind!r} is unknown to this version of tinynet: "
+        raise UnsupportedOpError(f"layer kind {kind[:80]!r} is unknown to this version of tinynet: "
                                  "update tinynet, or convert the model again")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     values = {}
