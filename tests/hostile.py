@@ -77,7 +77,7 @@ class Hostile:
         self.graph.inputs.append(self.graph.add(Tensor(self.name(), self.shape(), dtype)).name)
 
     def constant(self, shape: tuple[int, ...], dtype: str = "float32") -> str:
-        if math.prod(shape) > 10 ** 5:
+        if math.prod(d or 1 for d in shape) > 10 ** 5:
             shape = (1,) * len(shape)
         array = np.asarray(self.rng.standard_normal(shape) * 3).astype(dtype)
         if dtype == "int64":

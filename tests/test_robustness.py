@@ -11,6 +11,7 @@ import random
 import stat
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 
 import tinynet
 from tinynet.__main__ import main
-from tinynet.errors import FormatError, TinynetError
+from tinynet.errors import FormatError, LimitError, TinynetError
 
 onnx = pytest.importorskip("onnx")
 Image = pytest.importorskip("PIL.Image")
@@ -178,6 +179,60 @@ def test_changed_bytes_without_a_checksum(tmp_path, batches):
 
 def test_long_chains(tmp_path):
     assert apart("chains", progress=tmp_path / "at") == {"ran": 7, "FormatError": 1, "UnsupportedError": 1}
+
+
+def single(kind: str, x_shape: tuple[int, ...], *weights: np.ndarray, **attrs: object) -> bytes:
+    """A file of one layer of one input."""
+    from tinynet import ops
+    from tinynet.converters.writer import write
+    from tinynet.graph import Graph, Node, Tensor
+
+    graph = Graph(inputs=["x"], outputs=["y"])
+    graph.meta.name = "hostile"
+    graph.add(Tensor("x", x_shape))
+    for i, w in enumerate(weights):
+        graph.add(Tensor(f"w{i}", w.shape, "float32", w))
+    op = ops.make(kind, attrs)
+    graph.add(Tensor("y", *op.infer(*(ops.Spec(t.shape) for t in graph.tensors.values()))[0]))
+    graph.nodes.append(Node(kind, "n", ["x", *(f"w{i}" for i in range(len(weights)))], ["y"], attrs))
+    return write(graph)
+
+
+TAPS = np.ones((1, 2, 2, 1), np.float32), np.ones(1, np.float32)
+FAR = 2 ** 31 - 1
+RAM, MACS = {"max_ram": 64 << 20}, {"max_macs": 10 ** 8}
+OVER_THE_LIMIT = {
+    "output": ("expand", (1,), (), {"shape": (2 ** 30,)}, RAM, "at least 4294967296 bytes of memory, max_ram"),
+    "table": ("resize", (1, 1, 1, 1), (), {"size": (2 ** 30, 1), "scales": (1.0, 1.0)}, RAM, "max_ram allows 67108864"),
+    "scratch": ("conv2d", (1, 3, 3, 1), TAPS, {"pads": (FAR, 1, FAR, 1), "strides": (FAR, 1), "dilations": (FAR, 1)},
+                RAM, "max_ram allows 67108864"),
+    "scratch beyond 64 bits": ("conv2d", (1, 3, 3, 1), TAPS,
+                               {"pads": (FAR,) * 4, "strides": (FAR, FAR), "dilations": (FAR, FAR)}, {}, "no machine has"),
+    "macs": ("average_pool2d", (1, 1000, 1000, 1), (), {"kernel": (500, 500)}, MACS,
+             "62750250000 MACs, max_macs allows 100000000"),
+    "comparisons": ("max_pool2d", (1, 1000, 1000, 1), (), {"kernel": (500, 500)}, MACS,
+                    "62750250000 elements moved or compared"),
+    "moves": ("transpose", (10 ** 5, 10 ** 4), (), {"perm": (1, 0)}, MACS, "2000000000 elements moved or compared"),
+}
+
+
+@pytest.mark.parametrize("name", OVER_THE_LIMIT)
+def test_limits_are_checked_before_anything_is_made(name):
+    kind, shape, weights, attrs, limits, text = OVER_THE_LIMIT[name]
+    data = single(kind, shape, *weights, **attrs)
+    tracemalloc.start()
+    try:
+        with pytest.raises(LimitError, match=text):
+            tinynet.load(data, **limits)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_pads_beyond_all_pixels():
+    """A stride that jumps over the picture, and windows that see nothing but padding."""
+    model = tinynet.load(single("conv2d", (1, 1, 1, 1), *TAPS, pads=(0, 10, 1, 0), strides=(1, 100)))
+    assert model.run(np.ones((1, 1, 1, 1), np.float32))["y"].tolist() == [[[[1.0]]]]
 
 
 @pytest.fixture
