@@ -5,7 +5,6 @@ Operator functions (`onnx_ops*.py`) see a `Builder` and `Value`s; they never tou
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -116,8 +115,7 @@ class Builder:
             spec, = op.infer(*(Spec(v.shape, v.dtype) for v in inputs))
         except ShapeError as error:
             raise Refuse(str(error)) from None
-        changed = {f.name: getattr(op, f.name) for f in dataclasses.fields(op)
-                   if f.default is dataclasses.MISSING or getattr(op, f.name) != f.default}
+        changed = {name: value for name, value in op.attributes().items() if value != op.fields[name][1]}
         label = f"{self.node_name}/{part}" if part else self.node_name
         label = self._unused(label, self._node_names.__contains__)
         self._node_names.add(label)

@@ -1,5 +1,6 @@
 # What every kernel file uses: the C structures, operands by number, the split of work over threads.
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
@@ -29,6 +30,8 @@ cdef extern from "step.h":
         int64_t runs
         const float *b
         int64_t panel_stride
+        const float *prefetch
+        int64_t prefetch_lines
         const float *bias
         const float *residual
         int64_t ld_residual
@@ -37,23 +40,37 @@ cdef extern from "step.h":
         int64_t n
         int32_t accumulate
         int32_t last
-        tn_epilogue epilogue
-    ctypedef struct tn_depthwise_row:
-        const float **x
-        const int64_t *step
+        float lo, hi
+    ctypedef struct tn_depthwise:
+        const float *x
+        int64_t height, width, ldx, x_row
         const float *w
         int64_t ldw
         const float *bias
         float *y
-        int64_t ldy
-        int64_t kh, kw, stride, dilation, pad_left, width, ow, channels
+        int64_t ldy, y_row, ow, oy0, oy1
+        int64_t kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, channels
+        tn_epilogue epilogue
+    ctypedef struct tn_winograd_input:
+        const float *x
+        int64_t row, ld, y0, y1, x0, x1, channels
+        float *v
+        int64_t stride
+    ctypedef struct tn_winograd_output:
+        const float *m
+        int64_t stride
+        const float *bias
+        const float *residual
+        int64_t residual_row, ld_residual
+        float *y
+        int64_t y_row, ldy, rows, columns, channels
         tn_epilogue epilogue
     ctypedef struct tn_micro:
         const char *name
         int32_t vector_floats
         int32_t max_rows[5]
         void (*gemm_tile)(const tn_tile *, int, int) noexcept nogil
-        void (*depthwise_row)(const tn_depthwise_row *) noexcept nogil
+        void (*depthwise)(const tn_depthwise *) noexcept nogil
         void (*unary)(tn_function, float, float, const float *, float *, int64_t) noexcept nogil
         void (*binary)(tn_binary, const float *, int, const float *, int, float *, int64_t,
                        const tn_epilogue *) noexcept nogil
@@ -67,6 +84,9 @@ cdef extern from "step.h":
                          int64_t) noexcept nogil
         void (*lrn)(const float *, float *, int64_t, int64_t, float, float, float, float *) noexcept nogil
         void (*transpose)(const float *, int64_t, float *, int64_t, int64_t, int64_t) noexcept nogil
+        void (*winograd_input)(const tn_winograd_input *, int) noexcept nogil
+        void (*winograd_output)(const tn_winograd_output *, int) noexcept nogil
+        void (*winograd_weights)(const float *, int64_t, float *, int64_t, int64_t, int) noexcept nogil
     ctypedef struct tn_context:
         char **base
         const tn_micro *micro

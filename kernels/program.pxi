@@ -1,16 +1,26 @@
 # Program: the flat list of steps.  Arena: the memory of one run.
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from libc.stdlib cimport free, malloc, realloc
 
 cdef extern from *:
     """
     #include <stdlib.h>
     #include <time.h>
+    #ifdef __linux__
+    #include <sys/mman.h>
+    #endif
+    /* Large blocks ask for huge pages: fewer faults on first touch, and panels that are streamed cross fewer pages. */
     static void *tn_aligned_alloc(size_t bytes)
     {
+        const size_t huge = 2 << 20;
         void *memory = NULL;
-        return posix_memalign(&memory, 64, bytes ? bytes : 64) ? NULL : memory;
+        if (posix_memalign(&memory, bytes >= 2 * huge ? huge : 64, bytes ? bytes : 64))
+            return NULL;
+    #if defined(__linux__) && defined(MADV_HUGEPAGE)
+        if (bytes >= 2 * huge)
+            madvise(memory, bytes / huge * huge, MADV_HUGEPAGE);
+    #endif
+        return memory;
     }
     static int64_t tn_nanoseconds(void)
     {

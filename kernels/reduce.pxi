@@ -103,18 +103,28 @@ cdef int argmax_f32(const tn_step *s, tn_context *c) noexcept nogil:
     cdef int64_t *y = <int64_t *>operand(s, c, 1)
     cdef int64_t begin, end, i, j, k, best
     cdef float top, v
+    cdef bint odd
     my_part(c, p.outer * p.inner, 1, &begin, &end)
     for i in range(begin, end):
         j = i % p.inner
         x = floats(s, c, 0) + (i - j) * p.n + j
         best = 0
         top = x[0]
+        odd = p.last != 0 or top != top
         for k in range(1, p.n):
             v = x[k * p.inner]
-            # NaN is the largest, as in numpy
-            if v > top or (v != v and (top == top or p.last)) or (p.last and v == top):
+            if v > top:
                 top = v
                 best = k
+            odd |= v != v
+        if odd:     # NaN is the largest, as in numpy, or the last of equals is wanted
+            best = 0
+            top = x[0]
+            for k in range(1, p.n):
+                v = x[k * p.inner]
+                if v > top or (v != v and (top == top or p.last)) or (p.last and v == top):
+                    top = v
+                    best = k
         y[i] = best
     return 0
 

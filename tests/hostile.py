@@ -11,7 +11,6 @@ anything else happened.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import random
@@ -131,7 +130,7 @@ class Hostile:
 
     def attributes(self, kind: str, x: str) -> dict[str, Any]:
         r, shape = self.r, self.graph.tensors[x].shape
-        fields = {f.name: str(f.type) for f in dataclasses.fields(ops.kinds()[kind])}
+        fields = {name: annotation for name, (annotation, _) in ops.kinds()[kind].fields.items()}
         attrs = {name: self.value(annotation) for name, annotation in fields.items() if r.random() < 0.5}
         if kind == "slice":
             attrs = {"begin": tuple(r.randrange(max(d, 1)) if r.random() < 0.95 else self.integer() for d in shape),

@@ -6,7 +6,7 @@ from nets import Net, normal
 
 from tinynet import kernels, layouts
 from tinynet.errors import FormatError, UnsupportedOpError
-from tinynet.plan import MACS_PER_NANOSECOND, SPLIT_NANOSECONDS, Builder, View, make_plan
+from tinynet.plan import MACS_PER_NANOSECOND, SPLIT_NANOSECONDS, WAKE_SPLITS, Builder, View, make_plan
 
 
 def convolution(net, x, outs, **attrs):
@@ -47,8 +47,9 @@ def test_macs_count_once_for_layers_of_several_steps():
     assert sum(s.macs for s in plan.steps) == plan.macs == 3 * 3 * 4 * 2 * 2 * 3
 
 
-def test_only_long_steps_are_split():
-    for rows, split in [(1, False), (int(4 * MACS_PER_NANOSECOND * SPLIT_NANOSECONDS / 64 / 64), True)]:
+def test_only_long_steps_of_networks_worth_waking_threads_for_are_split():
+    worth = int(MACS_PER_NANOSECOND * SPLIT_NANOSECONDS / 64 / 64)
+    for rows, split in [(1, False), (4 * worth, False), (2 * WAKE_SPLITS * worth, True)]:
         net = Net()
         y = net.add("dense", net.input(normal(0, rows, 64)), net.constant(normal(1, 64, 64)), net.constant(normal(2, 64)))
         net.graph.outputs = [y]

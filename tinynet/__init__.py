@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def load(source: Any, threads: int | None = None, max_ram: int | None = None, max_macs: int | None = None,
-         mmap: bool = True, verify: bool = True) -> Model:
+         mmap: bool = True, verify: bool = True, winograd: bool = True) -> Model:
     """A Model from a `.tnb` file (path or bytes), or from an `.onnx` path, which is converted in memory.
 
     threads: how many a run may use; default TINYNET_NUM_THREADS, else the CPUs that the process may use.
@@ -30,6 +30,8 @@ def load(source: Any, threads: int | None = None, max_ram: int | None = None, ma
     likewise elements moved or compared by layers that multiply nothing.  LimitError beyond, before anything is allocated.
     mmap: map the file (pages are shared between processes, and read when they are needed) or, with False, read it: a
     mapped file that somebody shortens while it is in use ends the process with SIGBUS.
+    winograd: let 3x3 convolutions that gain from it use Winograd's algorithm, which takes memory for transformed weights (not
+    if max_ram forbids it) and rounds a little differently.
     verify: read the whole file once and compare its checksum; False loads huge files lazily.
 
     Raises FileError (missing, unreadable), FormatError (corrupt), UnsupportedOpError, LimitError, UsageError.
@@ -47,7 +49,7 @@ def load(source: Any, threads: int | None = None, max_ram: int | None = None, ma
     graph = format.read(buffer, name)
     if verify:
         format.verify(buffer, name)
-    return Model(graph, buffer, threads, max_ram, max_macs)
+    return Model(graph, buffer, threads, max_ram, max_macs, winograd)
 
 
 def __getattr__(name: str) -> Any:

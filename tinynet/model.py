@@ -50,7 +50,7 @@ def default_threads() -> int:
     """TINYNET_NUM_THREADS, else the CPUs this process may use (affinity and container quota)."""
     text = os.environ.get(THREADS_VARIABLE, "")
     if text:
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
+        if len(text) > 2 or not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
             raise UsageError(f"{THREADS_VARIABLE}={text}: expected a number from 1 to 64")
         return int(text)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -77,9 +77,10 @@ def _quota() -> int:
 class _Context:
     """The memory of one run."""
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: Plan, weights: Any):
         self.arena = engine.Arena(plan.memory.arena_bytes)
         self.scratch = engine.Arena(plan.memory.scratch_bytes)
+        self.spaces = (self.arena, weights, plan.constants, self.scratch)     # in the order of tinynet.plan
 
 
 class Model:
@@ -90,16 +91,20 @@ class Model:
     """
 
     def __init__(self, graph: Graph, buffer: Any = None, threads: int | None = None,
-                 max_ram: int | None = None, max_macs: int | None = None):
+                 max_ram: int | None = None, max_macs: int | None = None, winograd: int = True):
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64):
             raise UsageError(f"threads: expected a number from 1 to 64, found {threads!r}")
         self.graph = graph
         self.meta: Meta = graph.meta
         self.threads = threads if threads is not None else default_threads()
-        self.plan: Plan = make_plan(graph, buffer, self.threads, Limits(max_ram, max_macs))
+        self.plan: Plan = make_plan(graph, buffer, self.threads, Limits(max_ram, max_macs), winograd)
+        self._run_threads = self.threads if self.plan.parallel else 1
         self.inputs = tuple(self._info(name) for name in graph.inputs)
         self.outputs = tuple(self._info(name) for name in graph.outputs)
         self._weights = buffer if buffer is not None else b""
+        self._input_specs = tuple((i.name, i.shape, np.dtype(i.dtype)) for i in self.inputs)
+        self._output_specs = tuple((i.name, i.shape, np.dtype(i.dtype)) for i in self.outputs)
+        self._output_names = tuple(i.name for i in self.outputs)
         self._contexts: list[_Context] = []
         self._closed = False
 
@@ -120,36 +125,81 @@ class Model:
         {name: array} in the declared order; the arrays belong to the caller.  `out`, given in the same forms, is filled
         and returned instead: C-contiguous, writeable arrays.  Safe to call from several threads at once.
         """
-        if self._closed:
-            raise UsageError("this model is closed: load it again")
+        arrays = self._ready(inputs, self._input_specs) or self._checked_inputs(inputs)
+        if out is None:
+            results = self._new_outputs()
+            self._execute(arrays, results)
+            return dict(zip(self._output_names, results, strict=True))
+        ready = self._ready(out, self._output_specs)
+        if ready and self._separate(ready, arrays):
+            self._execute(arrays, ready)
+            return dict(zip(self._output_names, ready, strict=True))
+        pairs = self._targets(out, arrays)
+        self._execute(arrays, [target if direct is None else direct for target, direct in pairs])
+        for target, direct in pairs:
+            if direct is not None:
+                target[...] = direct
+        return {name: target for name, (target, _) in zip(self._output_names, pairs, strict=True)}
+
+    def _new_outputs(self) -> list[np.ndarray]:
+        try:
+            return [np.empty(shape, dtype) for _, shape, dtype in self._output_specs]
+        except MemoryError:
+            raise LimitError(f"{self.meta.label}: cannot allocate {self.memory.output_bytes} bytes for the "
+                             "outputs") from None
+
+    @staticmethod
+    def _ready(given: Any, specs: tuple[tuple[str, tuple[int, ...], np.dtype], ...]) -> list[np.ndarray] | None:
+        """The arrays in declared order if all is as it should be; None: a slower path finds out what is not.
+
+        Every run of a small network pays for this, hence no message, no conversion and no lookup that can wait.
+        """
+        if type(given) is np.ndarray:
+            arrays = [given]
+        elif type(given) is dict:
+            arrays = [given.get(name) for name, _, _ in specs]
+            if len(given) != len(specs):
+                return None
+        else:
+            return None
+        if len(arrays) != len(specs):
+            return None
+        for array, (_, shape, dtype) in zip(arrays, specs, strict=True):
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
+                return None
+            if not array.flags.c_contiguous:
+                return None
+        return arrays
+
+    @staticmethod
+    def _separate(targets: list[np.ndarray], arrays: list[np.ndarray]) -> bool:
+        """Can the targets be written while the inputs are still read?"""
+        return all(t.flags.writeable and not any(np.may_share_memory(t, a) for a in [*arrays, *targets[:i]])
+                   for i, t in enumerate(targets))
+
+    def _checked_inputs(self, inputs: Any) -> list[np.ndarray]:
         arrays = self._match(inputs, self.inputs, "input")
         for i, (array, info) in enumerate(zip(arrays, self.inputs, strict=True)):
             self._check(array, info, "input")
-            if not array.flags.c_contiguous or not array.dtype.isnative:
-                arrays[i] = np.ascontiguousarray(array, info.dtype)
-        results = self._outputs(out, arrays)
-        self._execute(arrays, [target if direct is None else direct for target, direct in results])
-        for target, direct in results:
-            if direct is not None:
-                target[...] = direct
-        return {info.name: target for info, (target, _) in zip(self.outputs, results, strict=True)}
+            arrays[i] = np.ascontiguousarray(array, info.dtype).reshape(info.shape)
+        return arrays
 
     def _match(self, given: Any, infos: tuple[TensorInfo, ...], what: str) -> list[Any]:
         """The given arrays in declared order."""
-        names = ", ".join(f"{i.name!r} {i.dtype} {list(i.shape)}" for i in infos)
         if isinstance(given, Mapping):
             unknown = [n for n in given if n not in {i.name for i in infos}]
             missing = [i.name for i in infos if i.name not in given]
             if unknown or missing:
+                names = "; the model has " + _listed(infos)
                 problem = f"no {what} is called {unknown[0]!r}" if unknown else f"{what} {missing[0]!r} is missing"
-                raise InputError(f"{problem}; the model has {names}")
+                raise InputError(problem + names)
             return [given[i.name] for i in infos]
         if isinstance(given, (list, tuple)):
             if len(given) != len(infos):
-                raise InputError(f"expected {len(infos)} {what}s ({names}), found a list of {len(given)}")
+                raise InputError(f"expected {len(infos)} {what}s ({_listed(infos)}), found a list of {len(given)}")
             return list(given)
         if len(infos) != 1:
-            raise InputError(f"expected {len(infos)} {what}s ({names}), found one array: give a dict or a list")
+            raise InputError(f"expected {len(infos)} {what}s ({_listed(infos)}), found one array: give a dict or a list")
         return [given]
 
     def _check(self, array: Any, info: TensorInfo, what: str) -> None:
@@ -162,14 +212,8 @@ class Model:
             raise InputError(f"{what} {info.name!r}: expected dtype {info.dtype}, found {array.dtype}: "
                              f"convert it with .astype({info.dtype!r})")
 
-    def _outputs(self, out: Any, arrays: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    def _targets(self, out: Any, arrays: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """(array to return, array to write if that is another one) per output."""
-        if out is None:
-            try:
-                return [(np.empty(i.shape, i.dtype), None) for i in self.outputs]
-            except MemoryError:
-                raise LimitError(f"{self.meta.label}: cannot allocate {self.memory.output_bytes} bytes for the "
-                                 "outputs") from None
         targets = self._match(out, self.outputs, "output")
         results: list[tuple[np.ndarray, np.ndarray | None]] = []
         for n, (target, info) in enumerate(zip(targets, self.outputs, strict=True)):
@@ -186,19 +230,20 @@ class Model:
             context = self._contexts.pop()
         except IndexError:
             context = self._new_context()
-        plan = self.plan
-        spaces = [context.arena, self._weights, plan.constants, context.scratch, *inputs, *outputs]
-        for segment in plan.segments:
+        spaces = [*context.spaces, *inputs, *outputs]
+        for segment in self.plan.segments:
             if segment.python is None:
-                plan.program.run(segment.first, segment.last, spaces, self.threads)
+                self.plan.program.run(segment.first, segment.last, spaces, self._run_threads)
             else:
                 self._python_step(segment.python, spaces)
-        if len(self._contexts) < KEPT_CONTEXTS:
+        if len(self._contexts) < KEPT_CONTEXTS and not self._closed:
             self._contexts.append(context)
 
     def _new_context(self) -> _Context:
+        if self._closed:
+            raise UsageError("this model is closed: load it again")
         try:
-            return _Context(self.plan)
+            return _Context(self.plan, self._weights)
         except (MemoryError, OverflowError) as error:
             raise LimitError(f"{self.meta.label}: {error}") from None
 
@@ -236,18 +281,17 @@ class Model:
 
     def profile(self, inputs: Any = None, repeat: int = 20) -> list[LayerTime]:
         """Median time of every step over `repeat` runs; random inputs (seed 0) if none are given."""
-        arrays = self._match(inputs if inputs is not None else random_inputs(self), self.inputs, "input")
+        arrays = self._checked_inputs(inputs if inputs is not None else random_inputs(self))
         outputs = [np.empty(i.shape, i.dtype) for i in self.outputs]
         context, plan = self._new_context(), self.plan
-        spaces = [context.arena, self._weights, plan.constants, context.scratch,
-                  *(np.ascontiguousarray(a) for a in arrays), *outputs]
+        spaces = [*context.spaces, *arrays, *outputs]
         times = np.zeros((repeat, len(plan.steps)), np.int64)
         for row in times:
             at = 0
             for segment in plan.segments:
                 if segment.python is None:
                     count = segment.last - segment.first
-                    plan.program.run(segment.first, segment.last, spaces, self.threads, row[at:at + count])
+                    plan.program.run(segment.first, segment.last, spaces, self._run_threads, row[at:at + count])
                     at += count
                 else:
                     started = time.perf_counter_ns()
@@ -265,6 +309,8 @@ class Model:
         """
         from dataclasses import replace
 
+        if self._closed:
+            raise UsageError("this model is closed: load it again")
         graph = replace(self.graph, outputs=[n for node in self.graph.nodes for n in node.outputs])
         return Model(graph, self._weights, self.threads).run(inputs)
 
@@ -294,6 +340,10 @@ class Model:
             return ", ".join(f"{i.name} {list(i.shape)}" for i in infos)
 
         return f"<tinynet.Model {self.meta.name}: {text(self.inputs)} -> {text(self.outputs)}>"
+
+
+def _listed(infos: tuple[TensorInfo, ...]) -> str:
+    return ", ".join(f"{i.name!r} {i.dtype} {list(i.shape)}" for i in infos)
 
 
 def random_inputs(model: Model, seed: int = 0) -> dict[str, np.ndarray]:

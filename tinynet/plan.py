@@ -12,6 +12,7 @@ A plan is read-only and shared by concurrent runs.  `print(plan)` shows it as a 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -35,6 +36,9 @@ MOST_TENSORS = 4096 - IO
 # A step is split over threads if one thread would need longer than this; a barrier costs about 0.2 us, and a thread that
 # has to be woken a good deal more.
 SPLIT_NANOSECONDS = 4000
+# A run calls its threads at all only if there is this many times as much to split: sleeping ones take tens of
+# microseconds to come.
+WAKE_SPLITS = 25
 # Rough speeds for that decision only: what one core does per nanosecond.
 MACS_PER_NANOSECOND = 20.0
 BYTES_PER_NANOSECOND = 8.0
@@ -84,6 +88,13 @@ class View:
         return tuple(reversed(out))
 
 
+class Blob(NamedTuple):
+    """A constant made by the plan; `fill` writes its bytes into an array."""
+
+    nbytes: int
+    fill: Callable[[np.ndarray], None]
+
+
 @dataclass
 class Step:
     """One row of the plan.  `kernel` is the native kernel's name, or `python` for the numpy reference."""
@@ -121,14 +132,17 @@ class Limits:
 class Builder:
     """What `Op.lower` talks to."""
 
-    def __init__(self, graph: Graph, storage: Storage, weight_file: Any, threads: int, limits: Limits | None = None):
+    def __init__(self, graph: Graph, storage: Storage, weight_file: Any, threads: int, limits: Limits | None = None,
+                 winograd: int = True):
         self.graph = graph
         self.limits = limits or Limits()
         self.storage = storage
         self.threads = threads
+        self.winograd = winograd
         self.steps: list[Step] = []
         self.scratch_bytes = 0
-        self.blobs: list[np.ndarray] = []
+        self.parallel_nanoseconds = 0.0
+        self.blobs: list[Blob] = []
         self.constant_bytes = 0
         self._weight_file = np.frombuffer(weight_file, np.uint8) if weight_file is not None else None
         self._cache: dict[Any, Operand] = {}
@@ -156,14 +170,17 @@ class Builder:
         """A constant in the order that the kernel reads: in place in the file, or packed now if it lies otherwise."""
         key = (name, layout)
         if key not in self._cache:
-            t = self.graph.tensors[name]
-            if t.layout == layout:
-                flat = t.data.reshape(-1) if isinstance(t.data, np.ndarray) else np.frombuffer(t.data, t.dtype)
-            else:
-                self.reserve(layouts.nbytes(t.shape, t.dtype, layout))
-                flat = layouts.pack(layouts.unpack(t.data, t.shape, t.dtype, t.layout), layout)
+            flat = self.packed(name, layout)
             self._cache[key] = self._in_file(flat) or self._append(flat)
         return self._cache[key]
+
+    def packed(self, name: str, layout: str) -> np.ndarray:
+        """A constant's elements in that order; a view of the file if they lie so."""
+        t = self.graph.tensors[name]
+        if t.layout == layout:
+            return t.data.reshape(-1) if isinstance(t.data, np.ndarray) else np.frombuffer(t.data, t.dtype)
+        self.reserve(layouts.nbytes(t.shape, t.dtype, layout))
+        return layouts.pack(layouts.unpack(t.data, t.shape, t.dtype, t.layout), layout)
 
     def _in_file(self, flat: np.ndarray) -> Operand | None:
         file = self._weight_file
@@ -177,10 +194,20 @@ class Builder:
         self.limits.check_ram(self.graph, self.constant_bytes + nbytes, "at least ")
 
     def _append(self, array: np.ndarray) -> Operand:
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        return self._place(flat.nbytes, lambda target: np.copyto(target, flat))
+
+    def _place(self, nbytes: int, fill: Callable[[np.ndarray], None]) -> Operand:
         operand = Operand(CONSTANTS, self.constant_bytes)
-        self.blobs.append(np.ascontiguousarray(array))
-        self.constant_bytes += memory.align(array.nbytes)
+        self.blobs.append(Blob(nbytes, fill))
+        self.constant_bytes += memory.align(nbytes)
         return operand
+
+    def built(self, key: Any, nbytes: int, fill: Callable[[np.ndarray], None]) -> Operand:
+        """Weights in a form that the file does not have, written by `fill` once the whole plan is known; once per key."""
+        if key not in self._cache:
+            self._cache[key] = self._place(nbytes, fill)
+        return self._cache[key]
 
     def constant(self, array: np.ndarray) -> Operand:
         """A table made by the plan, e.g. the runs of a convolution; equal ones are stored once."""
@@ -214,7 +241,9 @@ class Builder:
         """Append a step.  `macs` and `nbytes` (read and written) say whether it is worth more than one thread."""
         nanoseconds = macs / MACS_PER_NANOSECOND + nbytes / BYTES_PER_NANOSECOND
         assert self._node is not None
-        self.steps.append(Step(self._node, kernel, operands, params, nanoseconds > SPLIT_NANOSECONDS, macs))
+        parallel = nanoseconds > SPLIT_NANOSECONDS
+        self.parallel_nanoseconds += nanoseconds if parallel else 0
+        self.steps.append(Step(self._node, kernel, operands, params, parallel, macs))
 
     @staticmethod
     def collapse(shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> list[tuple[int, tuple[int, ...]]]:
@@ -230,11 +259,12 @@ class Builder:
         return dims
 
     def copy(self, x: View, y: View, shape: tuple[int, ...], x_strides: tuple[int, ...], y_strides: tuple[int, ...],
-             x_offset: int = 0, y_offset: int = 0) -> None:
-        """y[y_offset + i . y_strides] = x[x_offset + i . x_strides] for every index i of `shape`; elements."""
+             x_offset: int = 0, y_offset: int = 0) -> bool:
+        """y[y_offset + i . y_strides] = x[x_offset + i . x_strides] for every index i of `shape`; elements.  False, and
+        nothing emitted, if that takes more loops than the kernel has."""
         item = DTYPES[x.dtype]
         if not math.prod(shape):
-            return
+            return True
         dims = self.collapse(shape, (x_strides, y_strides))
         # Fastest in y last; then, if x is not fastest there too, what is fastest in x just before it.
         dims.sort(key=lambda d: -abs(d[1][1]))
@@ -248,7 +278,7 @@ class Builder:
         while len(dims) < 6:
             dims.insert(0, (1, (0, 0)))
         if len(dims) > 6:
-            raise UnsupportedOpError(f"moving {len(shape)}-dimensional data needs {len(dims)} loops, 6 are possible")
+            return False
         params = {"item": item, "kind": kind}
         for i, (extent, (sx, sy)) in enumerate(dims):
             params |= {f"shape{i}": extent, f"x{i}": sx, f"y{i}": sy}
@@ -256,6 +286,7 @@ class Builder:
         self.emit("copy", [source._replace(offset=source.offset + x_offset * item),
                            target._replace(offset=target.offset + y_offset * item)],
                   nbytes=2 * item * math.prod(shape) * (1 if kind == 0 else 4), **params)
+        return True
 
 
 @dataclass
@@ -281,6 +312,11 @@ class Plan:
     isa: str
 
     @property
+    def parallel(self) -> bool:
+        """Is any step split over threads?"""
+        return any(step.parallel for step in self.steps)
+
+    @property
     def python_steps(self) -> list[str]:
         return [s.node.name for s in self.steps if s.kernel == "python"]
 
@@ -294,8 +330,10 @@ class Plan:
         lines = [f"{'step':>4}  {'kernel':<22} {'split':<5} {'MMAC':>9}  {'output':<20} {'at':>10}  layer"]
         for i, s in enumerate(self.steps):
             out = s.node.outputs[0]
-            space, offset, _ = self.place(out)
-            where = str(offset) if space == ARENA else f"{'in' if space - IO < len(self.graph.inputs) else 'out'}put"
+            where = "output"
+            if out in self.storage.places:
+                space, offset, _ = self.place(out)
+                where = str(offset) if space == ARENA else "input" if space - IO < len(self.graph.inputs) else "output"
             shape = "x".join(map(str, self.graph.tensors[out].shape))
             lines.append(f"{i:>4}  {s.kernel:<22} {'yes' if s.parallel else 'no':<5} {s.macs / 1e6:>9.3f}  "
                          f"{shape:<20} {where:>10}  {s.node.name}")
@@ -342,8 +380,11 @@ def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int], int]:
     return operators, macs, moved
 
 
-def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: Limits | None = None) -> Plan:
+def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: Limits | None = None,
+              winograd: int = True) -> Plan:
     """Plan a graph.  `weight_file`: the buffer that its constants are views of, or None if they are arrays of their own.
+    `winograd`: let each 3x3 convolution choose, False: never, 2 or 4: tiles of that size wherever they can be used;
+    never, if `limits` does not allow the memory for it.
 
     Raises FormatError (a node contradicts its kind's rule), UnsupportedOpError (unknown kind) and LimitError.
     """
@@ -355,29 +396,41 @@ def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: L
     limits.check_macs(graph, sum(macs))
     limits.check_macs(graph, moved, "elements moved or compared")
     try:
-        return _lower(graph, operators, macs, weight_file, threads, limits)
+        try:
+            return _lower(graph, operators, macs, weight_file, threads, limits, winograd)
+        except LimitError:
+            if not winograd or limits.ram is None:
+                raise
+            return _lower(graph, operators, macs, weight_file, threads, limits, False)
     except MemoryError as error:
         if isinstance(error, LimitError):
             raise
         raise LimitError(f"{graph.meta.label}: its plan does not fit into memory") from None
 
 
-def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: Any, threads: int, limits: Limits) -> Plan:
+def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: Any, threads: int, limits: Limits,
+           winograd: int) -> Plan:
     storage = Storage(graph, operators)
     arena, offsets = _arena(graph, storage)
     limits.check_ram(graph, arena.arena_bytes + arena.output_bytes, "at least ")
-    builder = Builder(graph, storage, weight_file, threads, limits)
+    builder = Builder(graph, storage, weight_file, threads, limits, winograd)
     for node, op, node_macs in zip(graph.nodes, operators, macs, strict=True):
         builder.begin(node)
         before = len(builder.steps)
         if all(math.prod(graph.tensors[n].shape) == 0 for n in node.outputs):
             continue
         if not op.lower(builder, node):
+            del builder.steps[before:]
             builder.steps.append(Step(node, "python", macs=node_macs, op=op))
         elif len(builder.steps) > before:
             made = builder.steps[before:]
-            max(made, key=lambda s: s.macs).macs = node_macs
+            largest = max(made, key=lambda s: s.macs)
+            for step in made:
+                step.macs = node_macs if step is largest else 0
     _copy_unclaimed_outputs(graph, builder, storage)
+    if builder.parallel_nanoseconds < WAKE_SPLITS * SPLIT_NANOSECONDS:
+        for step in builder.steps:
+            step.parallel = False
     arena.scratch_bytes, arena.constant_bytes = builder.scratch_bytes, builder.constant_bytes
     limits.check_ram(graph, arena.run_bytes)
     return _compile(graph, builder, storage, arena, offsets, sum(macs))
@@ -414,7 +467,7 @@ def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.Mem
     whole = np.frombuffer(constants, np.uint8)
     at = 0
     for blob in builder.blobs:
-        whole[at:at + blob.nbytes] = blob.reshape(-1).view(np.uint8)
+        blob.fill(whole[at:at + blob.nbytes])
         at += memory.align(blob.nbytes)
     level = kernels.isa()
     program = engine.Program(level)

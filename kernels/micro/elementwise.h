@@ -36,7 +36,7 @@ static void unary(tn_function f, float alpha, float beta, const float *x, float 
     case TN_HARD_SIGMOID: MAP(vf_hard_sigmoid(v, alpha, beta));
     case TN_HARD_SWISH: MAP(v * vf_hard_sigmoid(v, 1.0f / 6.0f, 0.5f));
     case TN_SILU: MAP(v * vf_sigmoid(v));
-    case TN_ELU: MAP_SCALAR(v > 0.0f ? v : alpha * expm1f(v));
+    case TN_ELU: MAP(vf_select(v > 0.0f, v, alpha * vf_expm1(v)));
     case TN_EXP: MAP(vf_exp(v));
     case TN_SQRT: MAP_SCALAR(sqrtf(v));
     case TN_LOG: MAP_SCALAR(logf(v));
@@ -115,20 +115,74 @@ static void bilinear(const float *a, const float *b, const float *c, const float
         vf bottom = vf_load(c + i) * ux + vf_load(d + i) * wx;
         vf_store(y + i, top * uy + bottom * wy);
     }
-    for (; i < n; i++)
-        y[i] = (a[i] * (1.0f - fx) + b[i] * fx) * (1.0f - fy) + (c[i] * (1.0f - fx) + d[i] * fx) * fy;
+    if (i < n) {
+        const int64_t part = n - i;
+        vf top = vf_load_part(a + i, part) * ux + vf_load_part(b + i, part) * wx;
+        vf bottom = vf_load_part(c + i, part) * ux + vf_load_part(d + i, part) * wx;
+        vf_store_part(y + i, top * uy + bottom * wy, part);
+    }
 }
 
-/* [rows][columns] -> [columns][rows] in blocks of 16 x 16, so that both sides stay in L1 whatever the row lengths. */
+/* Few long rows (the planes of a picture), or few columns: the short side is unrolled. */
+INLINE void transpose_planes(const float *x, int64_t ldx, float *y, int64_t ldy, const int ROWS, int64_t columns)
+{
+    for (int64_t j = 0; j < columns; j++)
+        UNROLL for (int i = 0; i < ROWS; i++)
+            y[j * ldy + i] = x[i * ldx + j];
+}
+
+INLINE void transpose_pixels(const float *x, int64_t ldx, float *y, int64_t ldy, int64_t rows, const int COLUMNS)
+{
+    for (int64_t i = 0; i < rows; i++)
+        UNROLL for (int j = 0; j < COLUMNS; j++)
+            y[j * ldy + i] = x[i * ldx + j];
+}
+
+typedef float f4 __attribute__((vector_size(16)));
+typedef float f4_any __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t i4 __attribute__((vector_size(16)));
+
+INLINE void transpose_4x4(const float *x, int64_t ldx, float *y, int64_t ldy)
+{
+    const f4 a = *(const f4_any *)x, b = *(const f4_any *)(x + ldx);
+    const f4 c = *(const f4_any *)(x + 2 * ldx), d = *(const f4_any *)(x + 3 * ldx);
+    const f4 ab0 = __builtin_shuffle(a, b, (i4){0, 4, 1, 5}), ab1 = __builtin_shuffle(a, b, (i4){2, 6, 3, 7});
+    const f4 cd0 = __builtin_shuffle(c, d, (i4){0, 4, 1, 5}), cd1 = __builtin_shuffle(c, d, (i4){2, 6, 3, 7});
+    *(f4_any *)y = __builtin_shuffle(ab0, cd0, (i4){0, 1, 4, 5});
+    *(f4_any *)(y + ldy) = __builtin_shuffle(ab0, cd0, (i4){2, 3, 6, 7});
+    *(f4_any *)(y + 2 * ldy) = __builtin_shuffle(ab1, cd1, (i4){0, 1, 4, 5});
+    *(f4_any *)(y + 3 * ldy) = __builtin_shuffle(ab1, cd1, (i4){2, 3, 6, 7});
+}
+
+/* [rows][columns] -> [columns][rows], in blocks of 16 x 16 so that both sides stay in L1 whatever the row lengths. */
 static void transpose(const float *x, int64_t ldx, float *y, int64_t ldy, int64_t rows, int64_t columns)
 {
+    switch (rows) {
+    case 1: transpose_planes(x, ldx, y, ldy, 1, columns); return;
+    case 2: transpose_planes(x, ldx, y, ldy, 2, columns); return;
+    case 3: transpose_planes(x, ldx, y, ldy, 3, columns); return;
+    case 4: transpose_planes(x, ldx, y, ldy, 4, columns); return;
+    }
+    switch (columns) {
+    case 1: transpose_pixels(x, ldx, y, ldy, rows, 1); return;
+    case 2: transpose_pixels(x, ldx, y, ldy, rows, 2); return;
+    case 3: transpose_pixels(x, ldx, y, ldy, rows, 3); return;
+    case 4: transpose_pixels(x, ldx, y, ldy, rows, 4); return;
+    }
     for (int64_t i0 = 0; i0 < rows; i0 += 16) {
-        int64_t i1 = i0 + 16 < rows ? i0 + 16 : rows;
+        const int64_t i1 = i0 + 16 < rows ? i0 + 16 : rows;
         for (int64_t j0 = 0; j0 < columns; j0 += 16) {
-            int64_t j1 = j0 + 16 < columns ? j0 + 16 : columns;
-            for (int64_t j = j0; j < j1; j++)
-                for (int64_t i = i0; i < i1; i++)
-                    y[j * ldy + i] = x[i * ldx + j];
+            const int64_t j1 = j0 + 16 < columns ? j0 + 16 : columns;
+            for (int64_t i = i0; i < i1; i += 4)
+                for (int64_t j = j0; j < j1; j += 4) {
+                    if (i + 4 <= i1 && j + 4 <= j1) {
+                        transpose_4x4(x + i * ldx + j, ldx, y + j * ldy + i, ldy);
+                        continue;
+                    }
+                    for (int64_t jj = j; jj < j1 && jj < j + 4; jj++)
+                        for (int64_t ii = i; ii < i1 && ii < i + 4; ii++)
+                            y[jj * ldy + ii] = x[ii * ldx + jj];
+                }
         }
     }
 }

@@ -20,6 +20,9 @@ enum { VECTORS = TN_PANEL / VL };
 #define MAX_ROWS {0, 1, 0, 0, 0}
 #endif
 
+/* Tiles P panels wide that have room among their loads for fetching weights ahead. */
+#define PREFETCHES(P) (VL > 1 && (VL < 16 || (P) > 2))
+
 INLINE vf tile_read(const float *p, int64_t left)
 {
     return left >= VL ? vf_load(p) : left > 0 ? vf_load_part(p, left) : (vf){0};
@@ -38,23 +41,29 @@ INLINE void tile_write(float *p, vf v, int64_t left)
     {                                                                                                      \
         vf acc[M][P * VECTORS];                                                                            \
         const float *a[M];                                                                                 \
+        const int fresh = !t->accumulate && !t->bias && !t->residual;                                      \
         UNROLL for (int i = 0; i < M; i++)                                                                 \
-        {                                                                                                  \
             a[i] = t->a[i];                                                                                \
+        UNROLL for (int i = 0; i < M; i++)                                                                 \
             UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
-            {                                                                                              \
-                const int64_t left = t->n - j * VL;                                                        \
-                if (t->accumulate) {                                                                       \
-                    acc[i][j] = tile_read(t->c + i * t->ldc + j * VL, left);                               \
-                } else {                                                                                   \
-                    acc[i][j] = t->bias ? tile_read(t->bias + j * VL, left) : (vf){0};                     \
-                    if (t->residual)                                                                       \
-                        acc[i][j] += tile_read(t->residual + i * t->ld_residual + j * VL, left);           \
+                acc[i][j] = (vf){0};                                                                       \
+        if (!fresh)                                                                                        \
+            UNROLL for (int i = 0; i < M; i++)                                                             \
+                UNROLL for (int j = 0; j < P * VECTORS; j++)                                               \
+                {                                                                                          \
+                    const int64_t left = t->n - j * VL;                                                    \
+                    if (t->accumulate) {                                                                   \
+                        acc[i][j] = tile_read(t->c + i * t->ldc + j * VL, left);                           \
+                    } else {                                                                               \
+                        acc[i][j] = t->bias ? tile_read(t->bias + j * VL, left) : (vf){0};                 \
+                        if (t->residual)                                                                   \
+                            acc[i][j] += tile_read(t->residual + i * t->ld_residual + j * VL, left);       \
+                    }                                                                                      \
                 }                                                                                          \
-            }                                                                                              \
-        }                                                                                                  \
-        const float *b = t->b;                                                                             \
+        const float *b = t->b, *ahead = t->prefetch ? t->prefetch : b;                                     \
         const int64_t panel_stride = t->panel_stride;                                                      \
+        const int64_t ahead_step = t->prefetch ? 16 * t->prefetch_lines : 0;                               \
+        const int64_t ahead_second = ahead_step ? ahead_step - 16 : 0;                                     \
         for (int64_t r = 0; r < t->runs; r++) {                                                            \
             const int64_t begin = t->run[2 * r], end = begin + t->run[2 * r + 1];                          \
             for (int64_t k = begin; k < end; k++, b += TN_PANEL) {                                         \
@@ -62,6 +71,12 @@ INLINE void tile_write(float *p, vf v, int64_t left)
                 UNROLL for (int p = 0; p < P; p++)                                                         \
                     UNROLL for (int j = 0; j < VECTORS; j++)                                               \
                         row[p * VECTORS + j] = vf_load(b + p * panel_stride + j * VL);                     \
+                if (PREFETCHES(P)) {                                                                       \
+                    __builtin_prefetch(ahead, 0, 2);                                                       \
+                    if (VL == 16)                                                                          \
+                        __builtin_prefetch(ahead + ahead_second, 0, 2);                                    \
+                    ahead += ahead_step;                                                                   \
+                }                                                                                          \
                 UNROLL for (int i = 0; i < M; i++)                                                         \
                 {                                                                                          \
                     const vf x = vf_set1(a[i][k]);                                                         \
@@ -70,18 +85,19 @@ INLINE void tile_write(float *p, vf v, int64_t left)
                 }                                                                                          \
             }                                                                                              \
         }                                                                                                  \
-        const vf lo = vf_set1(t->last ? t->epilogue.lo : -INFINITY);                                       \
-        const vf hi = vf_set1(t->last ? t->epilogue.hi : INFINITY);                                        \
+        if (!t->last && t->n >= P * TN_PANEL) {                                                            \
+            UNROLL for (int i = 0; i < M; i++)                                                             \
+                UNROLL for (int j = 0; j < P * VECTORS; j++)                                               \
+                    vf_store(t->c + i * t->ldc + j * VL, acc[i][j]);                                       \
+            return;                                                                                        \
+        }                                                                                                  \
+        const vf lo = vf_set1(t->last ? t->lo : -INFINITY);                                                \
+        const vf hi = vf_set1(t->last ? t->hi : INFINITY);                                                 \
         UNROLL for (int i = 0; i < M; i++)                                                                 \
             UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
                 tile_write(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi), t->n - j * VL);        \
-        if (t->last && t->epilogue.function > TN_CLIP)                                                     \
-            for (int i = 0; i < M; i++)                                                                    \
-                unary(t->epilogue.function, t->epilogue.alpha, t->epilogue.beta, t->c + i * t->ldc,        \
-                      t->c + i * t->ldc, t->n);                                                            \
     }
 
-#define NO_TILE 0
 DEFINE_TILE(1, 1)
 #if VL > 1
 DEFINE_TILE(2, 1) DEFINE_TILE(3, 1)

@@ -27,7 +27,7 @@ typedef struct tn_epilogue {
     int32_t function;
 } tn_epilogue;
 
-/* One register tile of C = f(A B + bias + residual): m rows of A by up to TN_MAX_PANELS panels of B.
+/* One register tile of C = clamp(A B + bias + residual): m rows of A by up to TN_MAX_PANELS panels of B.
    Row i of A is a list of runs: run r is run[2r+1] consecutive floats at a[i] + run[2r]; the runs together are K long.
    That one form serves dense layers, 1x1 and KxK convolution (kernel rows are runs), dilation and groups. */
 typedef struct tn_tile {
@@ -36,6 +36,8 @@ typedef struct tn_tile {
     int64_t runs;
     const float *b;            /* first panel at this K: [K][16] */
     int64_t panel_stride;      /* floats from one panel to the next */
+    const float *prefetch;     /* weights that later tiles read, to be brought into L2 meanwhile, or NULL */
+    int64_t prefetch_lines;    /* 1 or 2 cache lines of them per step in K */
     const float *bias;         /* [n], or NULL */
     const float *residual;     /* [m] rows, ld_residual apart, or NULL; may be c itself */
     int64_t ld_residual;
@@ -43,29 +45,53 @@ typedef struct tn_tile {
     int64_t ldc;
     int64_t n;                 /* columns that exist, <= 16 panels */
     int32_t accumulate;        /* start from c (an earlier part of K) and not from bias + residual */
-    int32_t last;              /* the last part of K: apply the epilogue */
-    tn_epilogue epilogue;
+    int32_t last;              /* the last part of K: clamp to [lo, hi] */
+    float lo, hi;
 } tn_tile;
 
-/* One output row of a depthwise convolution for `channels` channels. */
-typedef struct tn_depthwise_row {
-    const float *const *x;     /* [kh] input rows at column 0; a row outside the picture: 16 zeros */
-    const int64_t *step;       /* [kh] floats from one input pixel to the next: ldx, or 0 for a row outside */
+/* Output rows oy0 .. oy1-1 of a depthwise convolution of one picture. */
+typedef struct tn_depthwise {
+    const float *x;            /* [height] rows, x_row apart, of [width] pixels, ldx apart */
+    int64_t height, width, ldx, x_row;
     const float *w;            /* [kh][kw][ldw] */
     int64_t ldw;
     const float *bias;         /* [channels] */
-    float *y;                  /* [ow] pixels, ldy apart */
-    int64_t ldy;
-    int64_t kh, kw, stride, dilation, pad_left, width, ow, channels;
+    float *y;                  /* [oh] rows, y_row apart, of [ow] pixels, ldy apart */
+    int64_t ldy, y_row, ow, oy0, oy1;
+    int64_t kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, channels;
     tn_epilogue epilogue;
-} tn_depthwise_row;
+} tn_depthwise;
+
+/* The inputs of one Winograd tile (winograd.h), all channels, into (size+2)^2 matrices. */
+typedef struct tn_winograd_input {
+    const float *x;            /* where the tile's first pixel would lie; it may lie outside the picture */
+    int64_t row, ld;           /* floats from one picture row to the next, from one pixel to the next */
+    int64_t y0, y1, x0, x1;    /* rows and columns of the tile that are in the picture; the others are zero */
+    int64_t channels;
+    float *v;                  /* [channels, rounded up to 16] in matrix 0 */
+    int64_t stride;            /* floats from one matrix to the next */
+} tn_winograd_input;
+
+/* size x size output pixels from the (size+2)^2 products. */
+typedef struct tn_winograd_output {
+    const float *m;            /* [channels, rounded up to 16] in matrix 0 */
+    int64_t stride;
+    const float *bias;         /* [channels], or NULL */
+    const float *residual;     /* or NULL; may be y itself */
+    int64_t residual_row, ld_residual;
+    float *y;
+    int64_t y_row, ldy;
+    int64_t rows, columns;     /* of the tile that exist */
+    int64_t channels;
+    tn_epilogue epilogue;
+} tn_winograd_output;
 
 typedef struct tn_micro {
     const char *name;
     int32_t vector_floats;
     int32_t max_rows[TN_MAX_PANELS + 1];   /* [panels] tallest tile of that width; 0: there is none */
     void (*gemm_tile)(const tn_tile *tile, int m, int panels);
-    void (*depthwise_row)(const tn_depthwise_row *row);
+    void (*depthwise)(const tn_depthwise *d);
     /* y[i] = f(x[i]); x may be y */
     void (*unary)(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n);
     /* z[i] = f(x[i * step_x], y[i * step_y]), steps 0 or 1, then the epilogue */
@@ -86,6 +112,10 @@ typedef struct tn_micro {
     void (*lrn)(const float *x, float *y, int64_t channels, int64_t size, float alpha, float power, float bias, float *squares);
     /* y[j*ldy + i] = x[i*ldx + j] for i < rows, j < columns */
     void (*transpose)(const float *x, int64_t ldx, float *y, int64_t ldy, int64_t rows, int64_t columns);
+    void (*winograd_input)(const tn_winograd_input *tile, int size);
+    void (*winograd_output)(const tn_winograd_output *tile, int size);
+    /* n weights (a multiple of 16): tap (ky, kx) at w + (3 ky + kx) tap -> matrix e at u + e stride */
+    void (*winograd_weights)(const float *w, int64_t tap, float *u, int64_t stride, int64_t n, int size);
 } tn_micro;
 
 /* Table of a level by name ("avx2"), or NULL if this build or this CPU lacks it. */

@@ -5,6 +5,7 @@
 #include "reduce.h"
 #include "gemm.h"
 #include "depthwise.h"
+#include "winograd.h"
 
 #define TABLE_NAME_(level) tn_micro_##level
 #define TABLE_NAME(level) TABLE_NAME_(level)
@@ -16,7 +17,7 @@ const tn_micro TABLE_NAME(LEVEL) = {
     .vector_floats = VL,
     .max_rows = MAX_ROWS,
     .gemm_tile = gemm_tile,
-    .depthwise_row = depthwise_row,
+    .depthwise = depthwise,
     .unary = unary,
     .binary = binary,
     .scale_shift = scale_shift,
@@ -26,4 +27,7 @@ const tn_micro TABLE_NAME(LEVEL) = {
     .bilinear = bilinear,
     .lrn = lrn,
     .transpose = transpose,
+    .winograd_input = winograd_input,
+    .winograd_output = winograd_output,
+    .winograd_weights = winograd_weights,
 };

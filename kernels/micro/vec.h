@@ -88,6 +88,18 @@ INLINE vf vf_exp(vf x)
     return p * vf_pow2(half) * vf_pow2(n - half);
 }
 
+/* exp(x) - 1: Taylor near 0, where the difference would lose its digits (|x| < 0.35: the next term is below 2e-8 x). */
+INLINE vf vf_expm1(vf x)
+{
+    vf p = 1.98412698e-4f * x + 1.38888889e-3f;
+    p = p * x + 8.33333333e-3f;
+    p = p * x + 4.16666667e-2f;
+    p = p * x + 1.66666667e-1f;
+    p = p * x + 0.5f;
+    vf small = p * x * x + x;
+    return vf_select(vf_abs(x) < 0.35f, small, vf_exp(x) - 1.0f);
+}
+
 /* sigmoid(x) = e/(1+e) with e = exp(-|x|), reflected: no overflow, relative error small at both ends. */
 INLINE vf vf_sigmoid(vf x)
 {

@@ -21,7 +21,6 @@ Where the exact result is infinite or NaN there is no error to allow: kernel and
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -94,7 +93,7 @@ def product(op: Any, arrays: list[np.ndarray], terms: int) -> tuple[np.ndarray, 
 
     `terms`: products per output, bias and residual included.
     """
-    settings = {f.name: getattr(op, f.name) for f in fields(op) if f.name not in ("activation", "alpha", "beta")}
+    settings = {name: v for name, v in op.attributes().items() if name not in ("activation", "alpha", "beta")}
     linear = ops.make(op.kind, settings)
     (x,) = linear.reference(*arrays)
     (magnitude,) = linear.reference(*(np.abs(a) for a in arrays))

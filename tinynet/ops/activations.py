@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,7 +48,6 @@ def apply_activation(name: str, x: np.ndarray, alpha: float = 0.0, beta: float =
     raise ValueError(f"expected activation among {', '.join(sorted(ACTIVATIONS))}, found {name!r}")
 
 
-@dataclass(frozen=True)
 class Activated(Op):
     """Attributes of a kind that ends with y = f(y)."""
 
@@ -69,7 +67,6 @@ class Activated(Op):
         return {"function": FUNCTIONS.index(self.activation), "lo": lo, "hi": hi, "alpha": self.alpha, "beta": self.beta}
 
 
-@dataclass(frozen=True)
 class Unary(Op):
     """x, float32 of any shape -> the same shape."""
 
@@ -104,7 +101,6 @@ class Unary(Op):
         return True
 
 
-@dataclass(frozen=True)
 class Activation(Unary):
     """An activation as a layer of its own; `kind` is its name in ACTIVATIONS."""
 
@@ -116,7 +112,6 @@ class Activation(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Relu(Activation):
     """max(x, 0)"""
 
@@ -124,7 +119,6 @@ class Relu(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class Clip(Activation):
     """min(max(x, alpha), beta)"""
 
@@ -132,7 +126,6 @@ class Clip(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class LeakyRelu(Activation):
     """x where x >= 0, else alpha x"""
 
@@ -140,7 +133,6 @@ class LeakyRelu(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class Sigmoid(Activation):
     """1 / (1 + exp(-x))"""
 
@@ -148,7 +140,6 @@ class Sigmoid(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class Tanh(Activation):
     """tanh x"""
 
@@ -156,7 +147,6 @@ class Tanh(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class HardSigmoid(Activation):
     """max(0, min(1, alpha x + beta))"""
 
@@ -164,7 +154,6 @@ class HardSigmoid(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class HardSwish(Activation):
     """x max(0, min(1, x/6 + 1/2)), Howard et al. 2019, MobileNetV3"""
 
@@ -172,7 +161,6 @@ class HardSwish(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class Silu(Activation):
     """x sigmoid(x)"""
 
@@ -180,7 +168,6 @@ class Silu(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class Elu(Activation):
     """x where x >= 0, else alpha (exp(x) - 1)"""
 
@@ -188,7 +175,6 @@ class Elu(Activation):
 
 
 @register
-@dataclass(frozen=True)
 class Exp(Unary):
     """exp x"""
 
@@ -199,7 +185,6 @@ class Exp(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Sqrt(Unary):
     """Square root; NaN for x < 0"""
 
@@ -210,7 +195,6 @@ class Sqrt(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Log(Unary):
     """Natural logarithm; -inf at 0, NaN for x < 0"""
 
@@ -221,7 +205,6 @@ class Log(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Neg(Unary):
     """-x"""
 
@@ -232,7 +215,6 @@ class Neg(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Abs(Unary):
     """|x|"""
 
@@ -243,7 +225,6 @@ class Abs(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Reciprocal(Unary):
     """1 / x"""
 
@@ -254,7 +235,6 @@ class Reciprocal(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Floor(Unary):
     """Largest integer <= x"""
 
@@ -265,7 +245,6 @@ class Floor(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Ceil(Unary):
     """Smallest integer >= x"""
 
@@ -276,7 +255,6 @@ class Ceil(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Round(Unary):
     """Nearest integer, halves to even"""
 
@@ -287,7 +265,6 @@ class Round(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Softplus(Unary):
     """log(1 + exp(x))"""
 
@@ -334,7 +311,6 @@ def erf(x: np.ndarray) -> np.ndarray:
 
 
 @register
-@dataclass(frozen=True)
 class Erf(Unary):
     """2/sqrt(pi) times the integral of exp(-t^2) from 0 to x"""
 
@@ -345,7 +321,6 @@ class Erf(Unary):
 
 
 @register
-@dataclass(frozen=True)
 class Gelu(Unary):
     """x (1 + erf(x / sqrt 2)) / 2, Hendrycks & Gimpel 2016, the exact form"""
 

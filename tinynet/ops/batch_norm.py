@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from tinynet.ops.checks import count, need, need_float, need_inputs, need_shape,
 
 
 @register
-@dataclass(frozen=True)
 class BatchNorm(Activated):
     """f(x scale + shift): x [..., C], scale [C], shift [C], float32.
 

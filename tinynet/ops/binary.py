@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,7 +41,6 @@ def lower_binary(builder: Any, node: Any, function: int, activation: int, clamp:
     return True
 
 
-@dataclass(frozen=True)
 class Binary(Activated):
     """a, b of one dtype (float32; int64 or int32 without activation) -> their broadcast shape."""
 
@@ -82,7 +80,6 @@ class Binary(Activated):
 
 
 @register
-@dataclass(frozen=True)
 class Add(Binary):
     """f(a + b)"""
 
@@ -93,7 +90,6 @@ class Add(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Sub(Binary):
     """f(a - b)"""
 
@@ -104,7 +100,6 @@ class Sub(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Mul(Binary):
     """f(a b)"""
 
@@ -115,7 +110,6 @@ class Mul(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Div(Binary):
     """f(a / b); integers truncate towards zero, as in C and ONNX, and give 0 where b is 0"""
 
@@ -128,7 +122,6 @@ class Div(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Pow(Binary):
     """f(a ** b); an integer to a negative power truncates towards zero (0 where a is 0)"""
 
@@ -143,7 +136,6 @@ class Pow(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Maximum(Binary):
     """f(max(a, b)); NaN if either is"""
 
@@ -157,7 +149,6 @@ class Maximum(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Minimum(Binary):
     """f(min(a, b)); NaN if either is"""
 
@@ -171,7 +162,6 @@ class Minimum(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Prelu(Op):
     """x where x >= 0, else slope x: x float32, slope broadcasts to x's shape."""
 

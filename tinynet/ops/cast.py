@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from tinynet.ops.checks import need_inputs, need_name, quiet
 
 
 @register
-@dataclass(frozen=True)
 class Cast(Op):
     """numpy's astype(to): floats truncate to integers, anything but 0 is True.
 

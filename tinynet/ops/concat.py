@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,6 @@ from tinynet.ops.checks import need, need_inputs
 
 
 @register
-@dataclass(frozen=True)
 class Concat(Op):
     """x1, x2, ... (one or more, of one dtype, any) side by side along `axis` >= 0; the other extents agree."""
 
@@ -41,7 +39,8 @@ class Concat(Op):
         y, at = builder.view(node.outputs[0]), 0
         for name in node.inputs:
             x = builder.view(name)
-            if not builder.in_place(x, y, at * y.strides[self.axis]):
-                builder.copy(x, y, x.shape, x.strides, y.strides, y_offset=at * y.strides[self.axis])
+            start = at * y.strides[self.axis]
+            if not builder.in_place(x, y, start) and not builder.copy(x, y, x.shape, x.strides, y.strides, y_offset=start):
+                return False
             at += x.shape[self.axis]
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,10 +21,10 @@ from tinynet.ops.checks import (
     window_extents,
 )
 from tinynet.ops.matrix_product import emit_product
+from tinynet.ops.winograd import SIZES, choose_size, emit_winograd
 
 
 @register
-@dataclass(frozen=True)
 class Conv2d(Activated):
     """f(conv + b + residual): x [N,H,W,C], w [O,kh,kw,C/groups], b [O], residual [N,OH,OW,O] (optional), float32.
 
@@ -99,6 +98,11 @@ class Conv2d(Activated):
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
         w = builder.graph.tensors[node.inputs[1]].shape
         residual = builder.view(node.inputs[3]) if len(node.inputs) == 4 else None
+        size = self._winograd_size(builder, x, y, w)
+        if size:
+            emit_winograd(builder, size=size, x=x, weights=node.inputs[1], bias=builder.tensor(node.inputs[2]),
+                          residual=residual, y=y, pads=self.pads, epilogue=self.epilogue(), macs=y.size * count(w[1:]))
+            return True
         emit_product(
             builder, x=builder.tensor(x.name), w=builder.weights(node.inputs[1], layouts.ohwi_panels(self.groups)),
             bias=builder.tensor(node.inputs[2]), residual=builder.tensor(residual.name) if residual else None,
@@ -108,3 +112,12 @@ class Conv2d(Activated):
             epilogue=self.epilogue(), macs=y.size * count(w[1:]),
         )
         return True
+
+    def _winograd_size(self, builder: Any, x: Any, y: Any, w: tuple[int, ...]) -> int:
+        """Outputs per side of a Winograd tile, or 0: direct."""
+        fits = w[1:3] == (3, 3) and self.strides == (1, 1) and self.dilations == (1, 1) and self.groups == 1
+        if not fits or not x.size or not y.size:
+            return 0
+        if builder.winograd in SIZES:
+            return builder.winograd
+        return choose_size(y.shape[0], y.shape[1:3], w[3], w[0]) if builder.winograd else 0

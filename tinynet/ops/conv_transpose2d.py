@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from tinynet.ops.matrix_product import emit_product, shifted
 
 
 @register
-@dataclass(frozen=True)
 class ConvTranspose2d(Activated):
     """f(y + b): x [N,H,W,C], w [kh,kw,O,C/groups], b [O], float32 (ONNX ConvTranspose).
 

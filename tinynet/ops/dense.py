@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,6 @@ from tinynet.ops.matrix_product import emit_product
 
 
 @register
-@dataclass(frozen=True)
 class Dense(Activated):
     """f(x w^T + b + residual): x [..., K], w [N, K], b [N], residual [..., N] (optional), float32."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,6 @@ from tinynet.ops.checks import need, need_float, need_inputs, need_name, need_nh
 
 
 @register
-@dataclass(frozen=True)
 class DepthToSpace(Op):
     """x [N,H,W,C] float32 -> [N, H block, W block, C / block^2] (ONNX DepthToSpace).
 
@@ -52,13 +50,11 @@ class DepthToSpace(Op):
         b, out = self.block, y.row
         ys, xs = y.strides, x.strides
         by, bx, c = (b * out, out, 1) if self.mode == "dcr" else (b, 1, b * b)
-        builder.copy(x, y, (n, h, b, w, b, out), (xs[0], xs[1], by, xs[2], bx, c),
-                     (ys[0], b * ys[1], ys[1], b * ys[2], ys[2], 1))
-        return True
+        return builder.copy(x, y, (n, h, b, w, b, out), (xs[0], xs[1], by, xs[2], bx, c),
+                            (ys[0], b * ys[1], ys[1], b * ys[2], ys[2], 1))
 
 
 @register
-@dataclass(frozen=True)
 class SpaceToDepth(Op):
     """x [N,H,W,C] float32 -> [N, H / block, W / block, block^2 C], channels (by, bx, c) (ONNX SpaceToDepth)."""
 
@@ -89,13 +85,11 @@ class SpaceToDepth(Op):
         n, h, w, _ = y.shape
         b, c = self.block, x.row
         ys, xs = y.strides, x.strides
-        builder.copy(x, y, (n, h, b, w, b, c), (xs[0], b * xs[1], xs[1], b * xs[2], xs[2], 1),
-                     (ys[0], ys[1], b * c, ys[2], c, 1))
-        return True
+        return builder.copy(x, y, (n, h, b, w, b, c), (xs[0], b * xs[1], xs[1], b * xs[2], xs[2], 1),
+                            (ys[0], ys[1], b * c, ys[2], c, 1))
 
 
 @register
-@dataclass(frozen=True)
 class ChannelShuffle(Op):
     """Channel g (C/groups) + j of x [..., C] float32 goes to j groups + g (Zhang et al. 2017, ShuffleNet)."""
 
@@ -122,5 +116,4 @@ class ChannelShuffle(Op):
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
         each = x.row // self.groups
-        builder.copy(x, y, (x.rows, each, self.groups), (x.ld, 1, each), (y.ld, self.groups, 1))
-        return True
+        return builder.copy(x, y, (x.rows, each, self.groups), (x.ld, 1, each), (y.ld, self.groups, 1))

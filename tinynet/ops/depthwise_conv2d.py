@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,12 +22,8 @@ from tinynet.ops.checks import (
     window_extents,
 )
 
-# Of the kernel's table of row pointers; taller kernels run in numpy.
-MAX_KERNEL_ROWS = 64
-
 
 @register
-@dataclass(frozen=True)
 class DepthwiseConv2d(Activated):
     """f(conv + b), each channel by its own filter: x [N,H,W,C], w [kh,kw,C], b [C], float32, zero padding."""
 
@@ -70,8 +65,6 @@ class DepthwiseConv2d(Activated):
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
         kh, kw, channels = builder.graph.tensors[node.inputs[1]].shape
-        if kh > MAX_KERNEL_ROWS:
-            return False
         builder.emit(
             "depthwise_conv2d_f32",
             [builder.tensor(x.name), *(builder.weights(n, layouts.PLAIN) for n in node.inputs[1:3]), builder.tensor(y.name)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,6 @@ from tinynet.ops.checks import need, need_axis, need_inputs
 
 
 @register
-@dataclass(frozen=True)
 class Gather(Op):
     """numpy.take(x, indices, axis): x of any dtype, indices constant int64 of any shape, each in [0, d).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,6 @@ from tinynet.ops.checks import MOST, count, need, need_float, need_inputs, quiet
 
 
 @register
-@dataclass(frozen=True)
 class Lrn(Op):
     """x / (bias + alpha/size s)^beta, s the sum of squares over `size` neighbouring channels: x [..., C] float32.
 

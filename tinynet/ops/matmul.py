@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from tinynet.ops.checks import broadcast, count, need, need_float, need_inputs, 
 
 
 @register
-@dataclass(frozen=True)
 class Matmul(Op):
     """a [..., M, K] times b [..., K, N] -> [..., M, N], float32; the leading axes broadcast."""
 

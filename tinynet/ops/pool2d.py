@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +24,6 @@ def lower_pool(builder: Any, node: Any, op: Any, average: bool, include_pad: boo
 
 
 @register
-@dataclass(frozen=True)
 class MaxPool2d(Op):
     """Maximum per window and channel: x [N,H,W,C] float32 (ONNX MaxPool).
 
@@ -65,7 +63,6 @@ class MaxPool2d(Op):
 
 
 @register
-@dataclass(frozen=True)
 class AveragePool2d(Op):
     """Sum per window and channel over the number of places that count: x [N,H,W,C] float32 (ONNX AveragePool).
 

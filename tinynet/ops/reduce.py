@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,6 @@ def _reduced(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> t
     return tuple(1 if i in axes else d for i, d in enumerate(shape) if keepdims or i not in axes)
 
 
-@dataclass(frozen=True)
 class Reduce(Op):
     """x float32, reduced over `axes`: at least one, non-negative, sorted, none twice."""
 
@@ -73,7 +71,6 @@ class Reduce(Op):
 
 
 @register
-@dataclass(frozen=True)
 class ReduceMean(Reduce):
     """Arithmetic mean, summed in float64"""
 
@@ -87,7 +84,6 @@ class ReduceMean(Reduce):
 
 
 @register
-@dataclass(frozen=True)
 class ReduceSum(Reduce):
     """Sum, in float64"""
 
@@ -101,7 +97,6 @@ class ReduceSum(Reduce):
 
 
 @register
-@dataclass(frozen=True)
 class ReduceMax(Reduce):
     """Maximum; NaN if any is"""
 
@@ -113,7 +108,6 @@ class ReduceMax(Reduce):
 
 
 @register
-@dataclass(frozen=True)
 class ReduceMin(Reduce):
     """Minimum; NaN if any is"""
 
@@ -125,7 +119,6 @@ class ReduceMin(Reduce):
 
 
 @register
-@dataclass(frozen=True)
 class Argmax(Op):
     """int64 index of the largest element along `axis`, the first of equals or, with `select_last_index`, the last.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +19,6 @@ NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
 @register
-@dataclass(frozen=True)
 class Resize(Op):
     """x [N,H,W,C] float32 -> [N,OH,OW,C] (ONNX Resize-19 with antialias 0 and exclude_outside 0).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +15,6 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @register
-@dataclass(frozen=True)
 class Slice(Op):
     """Elements range(begin, end, step) along every axis; the three tuples have x's rank.
 
@@ -56,14 +54,13 @@ class Slice(Op):
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
         start = sum(begin * s for begin, s in zip(self.begin, x.strides, strict=True))
-        if not builder.in_place(y, x, start):
-            builder.copy(x, y, y.shape, tuple(s * step for s, step in zip(x.strides, self.step, strict=True)), y.strides,
-                         x_offset=start)
-        return True
+        if builder.in_place(y, x, start):
+            return True
+        steps = tuple(s * step for s, step in zip(x.strides, self.step, strict=True))
+        return builder.copy(x, y, y.shape, steps, y.strides, x_offset=start)
 
 
 @register
-@dataclass(frozen=True)
 class Reshape(Op):
     """The same elements in C order under a new static shape; flatten, squeeze and unsqueeze are this kind too."""
 
@@ -87,13 +84,12 @@ class Reshape(Op):
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
         link = builder.storage.links.get(y.name)
-        if link is None or link.parent != x.name:
-            builder.copy(x, y, x.shape, x.strides, contiguous_strides(x.shape))
-        return True
+        if link is not None and link.parent == x.name:
+            return True
+        return builder.copy(x, y, x.shape, x.strides, contiguous_strides(x.shape))
 
 
 @register
-@dataclass(frozen=True)
 class Pad(Op):
     """x with begin[i] elements before and end[i] after along axis i.
 
@@ -137,13 +133,11 @@ class Pad(Op):
         if self.mode != "constant" or x.dtype != "float32":
             return False
         builder.emit("fill_f32", [builder.tensor(y.name)], nbytes=4 * y.size, count=y.size, value=self.value)
-        builder.copy(x, y, x.shape, x.strides, y.strides,
-                     y_offset=sum(begin * s for begin, s in zip(self.begin, y.strides, strict=True)))
-        return True
+        return builder.copy(x, y, x.shape, x.strides, y.strides,
+                            y_offset=sum(begin * s for begin, s in zip(self.begin, y.strides, strict=True)))
 
 
 @register
-@dataclass(frozen=True)
 class Expand(Op):
     """numpy.broadcast_to(x, shape)"""
 
@@ -167,5 +161,4 @@ class Expand(Op):
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
         lead = len(y.shape) - len(x.shape)
         strides = [0 if d == 1 else s for d, s in zip(x.shape, x.strides, strict=True)]
-        builder.copy(x, y, y.shape, (*(0,) * lead, *strides), y.strides)
-        return True
+        return builder.copy(x, y, y.shape, (*(0,) * lead, *strides), y.strides)

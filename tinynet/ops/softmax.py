@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,6 @@ from tinynet.ops.checks import count, need, need_axis, need_float, need_inputs, 
 
 
 @register
-@dataclass(frozen=True)
 class Softmax(Op):
     """exp(x - max) / sum of the same, along `axis` (ONNX Softmax-13), float32."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,6 @@ from tinynet.ops.checks import need, need_inputs
 
 
 @register
-@dataclass(frozen=True)
 class Transpose(Op):
     """Axis i of the output is axis perm[i] of x, any dtype."""
 
@@ -33,5 +31,4 @@ class Transpose(Op):
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
-        builder.copy(x, y, y.shape, tuple(x.strides[p] for p in self.perm), y.strides)
-        return True
+        return builder.copy(x, y, y.shape, tuple(x.strides[p] for p in self.perm), y.strides)
