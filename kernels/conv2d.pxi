@@ -94,35 +94,19 @@ cdef void activate(const Conv2dParams *p, tn_context *c, float *y, int64_t rows,
                       y + i * p.ldy + first, last - first)
 
 
-cdef int conv2d_f32(const tn_step *s, tn_context *c) noexcept nogil:
-    cdef const Conv2dParams *p = <const Conv2dParams *>s.param
-    cdef const float *x = floats(s, c, 0)
-    cdef const float *w = floats(s, c, 1)
-    cdef const float *bias = floats(s, c, 2)
-    cdef const float *residual = floats(s, c, 3)
-    cdef float *y = floats(s, c, 4)
-    cdef const int64_t *parts = integers(s, c, 6)   # per part: first run, runs, first k; then the runs
-    cdef const int64_t *runs = parts + 3 * p.parts
+cdef void product(const Conv2dParams *p, const float *x, const float *w, const float *bias, const float *residual, float *y,
+                  const int64_t *parts, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end,
+                  tn_context *c) noexcept nogil:
+    """Output pixels [row_begin, row_end), panels [panel_begin, panel_end) of every group.  x: the picture as windows see it."""
+    cdef const int64_t *runs = parts + 3 * p.parts  # parts: per part first run, runs, first k; then the runs
     cdef const float *rows[BLOCK_ROWS]
     cdef tn_tile tile
-    cdef int64_t total = p.batch * p.out_height * p.out_width
     cdef int64_t panels = (p.group_out + TN_PANEL - 1) // TN_PANEL
     cdef int64_t block = max(48, min(BLOCK_ROWS, L2_FLOATS // max(<int64_t>1, p.columns) // 24 * 24))
     cdef int64_t widest = widest_tile(c.micro)
-    cdef int64_t row_begin = 0, row_end = total, panel_begin = 0, panel_end = panels
     cdef bint stream = panels * TN_PANEL * p.columns > 3 * L2_FLOATS // 2    # weights do not stay in L2
     cdef const float *ahead
     cdef int64_t g, m0, count, part, column, columns, p0, p1, piece, pieces, height, taller, i0, i1
-    if p.padded_height:
-        pad_picture(p, x, floats(s, c, 5), c)
-        x = floats(s, c, 5)
-        tn_barrier(c.team)
-    if total >= 24 * c.threads:
-        my_part(c, total, 6, &row_begin, &row_end)
-    else:
-        my_part(c, panels, 1, &panel_begin, &panel_end)
-    if panel_begin == panel_end:
-        return 0
     tile.lo = <float>p.lo
     tile.hi = <float>p.hi
     tile.panel_stride = p.columns * TN_PANEL
@@ -171,6 +155,25 @@ cdef int conv2d_f32(const tn_step *s, tn_context *c) noexcept nogil:
             if p.function > TN_CLIP:
                 activate(p, c, y + m0 * p.ldy + g * p.group_out, count, panel_begin, panel_end)
             m0 += count
+
+
+cdef int conv2d_f32(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const Conv2dParams *p = <const Conv2dParams *>s.param
+    cdef const float *x = floats(s, c, 0)
+    cdef int64_t total = p.batch * p.out_height * p.out_width
+    cdef int64_t panels = (p.group_out + TN_PANEL - 1) // TN_PANEL
+    cdef int64_t row_begin = 0, row_end = total, panel_begin = 0, panel_end = panels
+    if p.padded_height:
+        pad_picture(p, x, floats(s, c, 5), c)
+        x = floats(s, c, 5)
+        tn_barrier(c.team)
+    if total >= 24 * c.threads:
+        my_part(c, total, 6, &row_begin, &row_end)
+    else:
+        my_part(c, panels, 1, &panel_begin, &panel_end)
+    if panel_begin < panel_end:
+        product(p, x, floats(s, c, 1), floats(s, c, 2), floats(s, c, 3), floats(s, c, 4), integers(s, c, 6),
+                row_begin, row_end, panel_begin, panel_end, c)
     return 0
 
 

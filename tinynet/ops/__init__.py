@@ -17,6 +17,7 @@ from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     pool2d,
     reduce,
     resize,
+    separable_conv2d,
     shape_ops,
     softmax,
     transpose,

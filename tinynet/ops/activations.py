@@ -48,6 +48,11 @@ def apply_activation(name: str, x: np.ndarray, alpha: float = 0.0, beta: float =
     raise ValueError(f"expected activation among {', '.join(sorted(ACTIVATIONS))}, found {name!r}")
 
 
+def clamp_of(name: str, alpha: float, beta: float) -> tuple[float, float]:
+    """The bounds that an activation clamps to; infinite where it does not."""
+    return {"relu": (0.0, math.inf), "clip": (alpha, beta)}.get(name, (-math.inf, math.inf))
+
+
 class Activated(Op):
     """Attributes of a kind that ends with y = f(y)."""
 
@@ -63,7 +68,7 @@ class Activated(Op):
 
     def epilogue(self) -> dict[str, Any]:
         """The activation as kernel parameters: a clamp to [lo, hi] and a function."""
-        lo, hi = {"relu": (0.0, math.inf), "clip": (self.alpha, self.beta)}.get(self.activation, (-math.inf, math.inf))
+        lo, hi = clamp_of(self.activation, self.alpha, self.beta)
         return {"function": FUNCTIONS.index(self.activation), "lo": lo, "hi": hi, "alpha": self.alpha, "beta": self.beta}
 
 

@@ -1,0 +1,88 @@
+"""Depthwise convolution and the 1x1 convolution that reads it, as one layer: the pair never meets in memory."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinynet import layouts
+from tinynet.ops.activations import ACTIVATIONS, FUNCTIONS, Activated, clamp_of
+from tinynet.ops.base import Spec, make, register
+from tinynet.ops.checks import count, need, need_inputs, need_name, need_shape
+
+# The pair is made where the tensor between the two would leave L2, and a band of it fits there beside the 1x1 weights,
+# which every band reads again (512 -> 512 channels, 1 MB of weights: a fifth slower than two layers).
+LEAST_BYTES = 1 << 20
+MOST_WEIGHT_BYTES = 256 * 1024
+BAND_BYTES = 160 * 1024
+MOST_CHANNELS = 768      # one part of the product's columns (matrix_product.WHOLE)
+
+
+@register
+class SeparableConv2d(Activated):
+    """f(g(depthwise(x)) w + b + residual): x [N,H,W,C], wd [kh,kw,C], bd [C], w [O,1,1,C], b [O], residual [N,OH,OW,O]
+    (optional), float32.  g is `inner_activation` with `inner_alpha`, `inner_beta` (Howard et al. 2017, MobileNets).
+
+    Files hold the two layers; the plan joins them where that saves a pass through memory.
+    """
+
+    kind: ClassVar[str] = "separable_conv2d"
+    constant_inputs: ClassVar[tuple[int, ...]] = (1, 2, 3, 4)
+    strides: tuple[int, ...] = (1, 1)
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    inner_activation: str = "none"
+    inner_alpha: float = 0.0
+    inner_beta: float = 0.0
+
+    def _depthwise(self) -> Any:
+        return make("depthwise_conv2d", {"strides": self.strides, "pads": self.pads, "activation": self.inner_activation,
+                                         "alpha": self.inner_alpha, "beta": self.inner_beta})
+
+    def _pointwise(self) -> Any:
+        return make("conv2d", {"activation": self.activation, "alpha": self.alpha, "beta": self.beta})
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 5, 6)
+        need_name("inner_activation", self.inner_activation, ACTIVATIONS)
+        middle = self._depthwise().infer(*inputs[:3])
+        need(len(inputs[3].shape) == 4, "w of shape [O, 1, 1, C]", inputs[3].shape)
+        need_shape(inputs[3], (inputs[3].shape[0], 1, 1, middle[0].shape[3]), "w")
+        return self._pointwise().infer(*middle, *inputs[3:])
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        return self._pointwise().reference(*self._depthwise().reference(*arrays[:3]), *arrays[3:])
+
+    def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
+        pixels = count(outputs[0].shape[:3])
+        return pixels * (count(inputs[1].shape) + outputs[0].shape[3] * inputs[1].shape[2])
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def inplace(self) -> tuple[int, ...]:
+        return (5,)
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        kh, kw, channels = builder.graph.tensors[node.inputs[1]].shape
+        if channels > MOST_CHANNELS:
+            return False
+        residual = builder.view(node.inputs[5]) if len(node.inputs) == 6 else None
+        row = y.shape[2] * channels
+        band = max(1, min(y.shape[1], BAND_BYTES // (4 * row)))
+        lo, hi = clamp_of(self.inner_activation, self.inner_alpha, self.inner_beta)
+        builder.emit(
+            "separable_conv2d_f32",
+            [builder.tensor(x.name), *(builder.weights(n, layouts.PLAIN) for n in node.inputs[1:3]),
+             builder.weights(node.inputs[3], layouts.ohwi_panels()), builder.tensor(node.inputs[4]),
+             builder.tensor(residual.name) if residual else None, builder.tensor(y.name),
+             builder.scratch(4 * band * row * builder.threads)],
+            macs=y.rows * channels * (3 * kh * kw + y.row),
+            batch=x.shape[0], height=x.shape[1], width=x.shape[2], channels=channels, ldx=x.ld, out_height=y.shape[1],
+            out_width=y.shape[2], kh=kh, kw=kw, stride_h=self.strides[0], stride_w=self.strides[1], pad_top=self.pads[0],
+            pad_left=self.pads[1], inner_function=FUNCTIONS.index(self.inner_activation), inner_lo=lo, inner_hi=hi,
+            inner_alpha=self.inner_alpha, inner_beta=self.inner_beta, out_channels=y.row, ldy=y.ld,
+            ld_residual=residual.ld if residual else 0, band=band, **self.epilogue(),
+        )
+        return True
