@@ -1,4 +1,7 @@
-"""Show what tinynet finds on this machine: processor, kernels, threads, versions, and whether a small network runs."""
+"""Show what tinynet finds on this machine: processor, kernels, threads, versions, and whether a small network runs.
+
+With MODEL.tnb also whether that model gives here the outputs that the converter recorded in the file: exit code 1 if not.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +14,66 @@ from tinynet.cli import output
 from tinynet.errors import TinynetError, UsageError
 
 PACKAGES = ("numpy", "onnx", "flatbuffers", "pillow", "numba", "onnxruntime")
+# What kernels of today and of later could use, as Linux spells it on x86-64 and aarch64.
+FEATURES = ("sse2 sse4_1 avx f16c fma avx2 avx512f avx512bw avx512vl avx512dq avx512_vnni avx512_bf16 avx512_fp16 avx_vnni "
+            "amx_tile amx_int8 amx_bf16 asimd fphp asimdhp asimddp i8mm bf16 sve sve2").split()
+COMPARISON_FAILED = 1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="MODEL.tnb", help="also run the self-test that this file carries")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     report = examine()
+    broken = report["kernels"]["error"] or report["threads"]["error"]
+    if args.model is not None and not broken:
+        report["model_check"] = model_check(args.model)
     if args.json:
         output.print_json("doctor", **report)
     else:
         _print(report)
-    if report["kernels"]["error"] or report["threads"]["error"]:
+    if broken:
         return UsageError.exit_code
-    return 0 if report["self_check"]["ok"] else TinynetError.exit_code
+    if not report["self_check"]["ok"]:
+        return TinynetError.exit_code
+    return COMPARISON_FAILED if report["model_check"] and report["model_check"]["ok"] is False else 0
 
 
 def examine() -> dict[str, Any]:
-    """The fields of the JSON object; README.md in this folder documents them."""
+    """The fields of the JSON object, without a model; README.md in this folder documents them."""
     return {
         "platform": {"system": platform.platform(), "machine": platform.machine(),
-                     "python": platform.python_version(), "cpu": cpu_model()},
+                     "python": platform.python_version(), "cpu": cpu_model(), "features": cpu_features()},
         "kernels": kernels_report(),
         "threads": threads_report(),
         "versions": versions(),
         "self_check": self_check(),
+        "model_check": None,
     }
 
 
 def cpu_model(path: str = "/proc/cpuinfo") -> str:
     """The processor's name as Linux gives it, else what Python knows."""
+    return _cpuinfo(path, "model name", "Model", "Hardware", "cpu model") or platform.processor() or "unknown"
+
+
+def cpu_features(path: str = "/proc/cpuinfo") -> list[str]:
+    """Those of FEATURES that Linux lists; empty where it lists none."""
+    flags = _cpuinfo(path, "flags", "Features").split()
+    return [name for name in FEATURES if name in flags]
+
+
+def _cpuinfo(path: str, *keys: str) -> str:
+    """Value of the first of `keys` that the file has with a value, else an empty string."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             facts = [line.partition(":") for line in file]
     except OSError:
-        facts = []
-    for wanted in ("model name", "Model", "Hardware", "cpu model"):
-        for key, _, value in facts:
-            if key.strip() == wanted and value.strip():
-                return value.strip()
-    return platform.processor() or "unknown"
+        return ""
+    found = (value.strip() for wanted in keys for key, _, value in facts if key.strip() == wanted)
+    return next(filter(None, found), "")
 
 
 def kernels_report() -> dict[str, Any]:
@@ -145,6 +167,28 @@ def _self_check() -> dict[str, Any]:
                               f"(relative difference {error:.1e})"}
 
 
+def model_check(path: str) -> dict[str, Any]:
+    """Run the self-test of a .tnb file: {"model", "ok", "relative_difference", "tolerance", "text"}.
+
+    `ok` is None where the file carries no self-test.  Raises UsageError for an .onnx file, and all that `tinynet.load` does.
+    """
+    if path.endswith(".onnx"):
+        # Its outputs would be recorded and compared on the same machine.
+        raise UsageError(f"{path}: expected a .tnb file, which holds outputs of the machine that made it: "
+                         "make it with tinynet convert")
+    import tinynet
+    from tinynet import selftest
+
+    with tinynet.load(path) as model:
+        difference = selftest.check(model)
+    found: dict[str, Any] = {"model": path, "ok": None, "relative_difference": difference, "tolerance": selftest.TOLERANCE}
+    if difference is None:
+        return {**found, "text": "the file carries no self-test: convert the model again to have one"}
+    ok = difference <= selftest.TOLERANCE
+    return {**found, "ok": ok, "text": f"the outputs {'agree with' if ok else 'DIFFER from'} those that the converter "
+                                       f"recorded (relative difference {difference:.1e}, tolerance {selftest.TOLERANCE:g})"}
+
+
 def tiny_graph() -> Any:
     """x [1,9,9,8] -> 3x3 convolution to 24 channels, relu -> y [1,9,9,24]; weights as a converter packs them."""
     import numpy as np
@@ -170,7 +214,7 @@ def _print(report: dict[str, Any]) -> None:
     facts = [
         ("platform", f"{where['system']}, Python {where['python']}"),
         ("processor", f"{where['cpu']} ({where['machine']})"),
-        ("features", " ".join(kernels["features"]) or "unknown"),
+        ("features", " ".join(where["features"]) or "unknown"),
         ("levels", " ".join(kernels["available"]) or "none"),
         ("in use", (kernels["isa"] or "none") + (" (forced by TINYNET_ISA)" if kernels["forced"] else "")),
         ("threads", f"{threads['default'] or '?'} by default ({threads['online']} CPUs online, "
@@ -183,6 +227,12 @@ def _print(report: dict[str, Any]) -> None:
     for key in ("kernels", "threads"):
         if report[key]["error"]:
             print(f"{output.paint(f'{key:<10}', 'red')} {output.clean(report[key]['error'])}")
-    check = report["self_check"]
-    verdict = output.paint("ok", "green") if check["ok"] else output.paint("FAILED", "red")
-    print(f"{output.paint('self check', 'bold')} {verdict}: {output.clean(check['text'])}")
+    for key, name in (("self_check", "self check"), ("model_check", "model")):
+        if report[key]:
+            print(f"{output.paint(f'{name:<10}', 'bold')} {_verdict(report[key]['ok'])}: {output.clean(report[key]['text'])}")
+
+
+def _verdict(ok: bool | None) -> str:
+    if ok is None:
+        return output.paint("not tested", "yellow")
+    return output.paint("ok", "green") if ok else output.paint("FAILED", "red")
