@@ -221,3 +221,36 @@ def test_the_board_shows_raw_arrays_by_command(path, x, tmp_path):
 def test_an_arena_that_cannot_be_had_is_a_memory_error():
     with pytest.raises(MemoryError):
         engine.Arena(2 ** 62)
+
+
+def converted() -> bytes:
+    from tinynet.converters import convert_bytes
+
+    return convert_bytes(DIGITS / "digits.onnx")[0]
+
+
+def test_inspect_notices_a_changed_weight_without_numpy(tmp_path):
+    from tinynet import format as tnb
+
+    data = bytearray(converted())
+    data[-100] ^= 4
+    path = tmp_path / "changed.tnb"
+    path.write_bytes(data)
+    code = ("import sys; sys.modules['numpy'] = None; from tinynet.__main__ import main; "
+            f"sys.exit(main(['inspect', {str(path)!r}]))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3 and done.stderr.count("\n") == 1 and "checksum" in done.stderr
+    assert tnb.version(bytes(data)) == (1, 0)
+
+
+def test_close_lets_go_of_the_file(tmp_path):
+    path = tmp_path / "digits.tnb"
+    path.write_bytes(converted())
+    model = tinynet.load(path)
+    model.run(np.zeros((1, 1, 8, 8), np.float32))
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("no /proc/self/maps on this system")
+    assert str(path) in maps.read_text()
+    model.close()
+    assert str(path) not in maps.read_text()

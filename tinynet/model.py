@@ -324,9 +324,15 @@ class Model:
         return run_picture(self, image, top=top)
 
     def close(self) -> None:
-        """Let go of the file and the arenas.  Running afterwards is a UsageError."""
+        """Let go of the arenas, of weights built at load and of the file.  Running afterwards is a UsageError."""
         self._closed = True
         self._contexts.clear()
+        self.plan.constants = None
+        if len(self._weights):
+            # Views into the file; a graph that was given without one belongs to the caller.
+            for tensor in self.graph.tensors.values():
+                if tensor.is_constant:
+                    tensor.data = b""
         self._weights = b""
 
     def __enter__(self) -> Model:

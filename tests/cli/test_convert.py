@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 
 import pytest
 from onnx import helper
 
+from tinynet.__main__ import main
 from tinynet.cli import convert
 from tinynet.errors import UsageError
 
@@ -28,6 +31,17 @@ def test_convert_reports(run, folder, tmp_path):
     code, out, err = run("convert", folder / "colours.onnx", "-o", target)
     assert code == 0 and target.stat().st_size > 0 and out
     assert "operators" in out
+
+
+def test_convert_shows_its_progress_on_a_terminal(folder, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("tinynet.cli.progress.DELAY", -1)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    code = main(["convert", str(folder / "colours.onnx"), "-o", str(tmp_path / "out.tnb")])
+    assert code == 0 and "] reading" in sys.stderr.getvalue() and f"[{'#' * 30}] done" in sys.stderr.getvalue()
 
 
 def test_convert_json(run, folder, tmp_path):

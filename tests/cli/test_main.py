@@ -104,7 +104,9 @@ def test_bad_environment(python, folder, model):
 
 def test_interrupt(model):
     process = subprocess.Popen([sys.executable, "-m", "tinynet", "bench", str(model), "--seconds", "50"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               # A shell's background jobs, and their children, ignore the signal otherwise.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

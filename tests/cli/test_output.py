@@ -44,10 +44,10 @@ def test_progress_bar_waits_and_wipes_itself(monkeypatch):
     now = [10.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with Progress() as progress:
-        progress("early", 0.1)
+        progress(0.1, "early")
         assert sys.stderr.getvalue() == ""
         now[0] = 10.6
-        progress("layout", 0.5)
+        progress(0.5, "layout")
         assert f"[{'#' * 15}{'.' * 15}] layout" in sys.stderr.getvalue()
     assert sys.stderr.getvalue().endswith("\r\033[K")
 
@@ -56,5 +56,5 @@ def test_no_progress_bar_without_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setattr("tinynet.cli.progress.DELAY", -1)
     with Progress() as progress:
-        progress("layout", 0.5)
+        progress(0.5, "layout")
     assert sys.stderr.getvalue() == ""

@@ -1,6 +1,6 @@
 """Show what a .tnb file holds: inputs, outputs, layers, sizes, labels, where it came from.
 
-Reads the description only: neither weights nor numpy are loaded.
+Works without numpy; the weights are only read for the checksum.
 """
 
 from __future__ import annotations
@@ -25,23 +25,26 @@ def run(args: argparse.Namespace) -> int:
     buffer, name = tnb.open_buffer(args.model)
     try:
         graph = tnb.read(buffer, name)
+        tnb.verify(buffer, name)
+        version = "{}.{}".format(*tnb.version(buffer, name))
     except FormatError as error:
         if args.model.lower().endswith(".onnx"):
             raise FormatError(f"{args.model!r} is no .tnb file: run `tinynet convert {args.model}` first") from error
         raise
     if args.json:
-        output.print_json("inspect", **describe(graph, args.model, len(memoryview(buffer))))
+        output.print_json("inspect", **describe(graph, args.model, len(memoryview(buffer)), version))
     else:
-        _print(graph, args.model, len(memoryview(buffer)), args.layers)
+        _print(graph, args.model, len(memoryview(buffer)), version, args.layers)
     return 0
 
 
-def describe(graph: Graph, path: str, file_bytes: int) -> dict[str, Any]:
+def describe(graph: Graph, path: str, file_bytes: int, version: str) -> dict[str, Any]:
     """The fields of the JSON object; README.md in this folder documents them."""
     meta = graph.meta
     return {
         "model": path,
         "name": meta.name,
+        "format": version,
         "file_bytes": file_bytes,
         "weight_bytes": weight_bytes(graph),
         "parameters": meta.parameters,
@@ -85,10 +88,11 @@ def _layer(graph: Graph, node: Node) -> dict[str, Any]:
     }
 
 
-def _print(graph: Graph, path: str, file_bytes: int, layers: bool) -> None:
+def _print(graph: Graph, path: str, file_bytes: int, version: str, layers: bool) -> None:
     meta = graph.meta
     facts = [
         ("file", f"{path}  {output.size(file_bytes)}"),
+        ("format", f"tnb {version}, checksum right"),
         ("name", meta.name),
         ("weights", f"{meta.parameters:,} parameters, {output.size(weight_bytes(graph))} as stored"),
         ("work", f"{meta.macs:,} multiply-accumulates"),

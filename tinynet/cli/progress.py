@@ -10,14 +10,14 @@ WIDTH = 30
 
 
 class Progress:
-    """Called with (what is being done, fraction 0..1) as work goes on; `close` wipes the bar."""
+    """Called with (fraction done 0..1, what is being done) as work goes on; `close` wipes the bar."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._on = sys.stderr.isatty()
         self._drawn = False
 
-    def __call__(self, what: str, fraction: float) -> None:
+    def __call__(self, fraction: float, what: str) -> None:
         if not self._on or time.monotonic() - self._start < DELAY:
             return
         filled = round(WIDTH * min(1.0, max(0.0, fraction)))
