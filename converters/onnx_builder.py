@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,18 @@ from tinynet.graph import Graph, Node, Tensor
 from tinynet.ops import ShapeError, Spec, make
 
 RUNTIME_DTYPES = ("float32", "int64", "int32", "uint8", "int8", "bool")
+
+
+# Versions of the operators about shapes that only add data types.
+SHAPE_TYPES = (21, 23, 24, 25)
+
+
+class Operator(NamedTuple):
+    """`function` of an ONNX operator (None: only where all inputs are known at conversion) and the schema versions that it
+    implements."""
+
+    function: Callable | None
+    versions: tuple[int, ...]
 
 
 class Refuse(Exception):
@@ -102,26 +114,31 @@ class Builder:
         return self._derived[key]
 
     def emit(self, kind: str, *inputs: Value, part: str = "", **attrs: Any) -> Value:
-        """Append a node and return its output.  `part` is appended to the node's name: the node that carries the
-        meaning of the ONNX operator has none.
+        """Append a node with one output and return that.  `part` is appended to the node's name: the node that carries
+        the meaning of the ONNX operator has none.
 
         Raises Refuse if the kind's shape rule refuses the inputs, or if an input's dtype exists only while folding.
         """
+        out, = self.emit_all(kind, *inputs, part=part, **attrs)
+        return out
+
+    def emit_all(self, kind: str, *inputs: Value, part: str = "", **attrs: Any) -> list[Value]:
+        """As `emit`, for kinds with several outputs: all of them, in the kind's order."""
         for value in inputs:
             if value.dtype not in RUNTIME_DTYPES:
                 raise Refuse(f"{value.dtype} data at run time (tensor {value.name!r}); export the model as float32")
         op = make(kind, {name: _plain(value) for name, value in attrs.items()})
         try:
-            spec, = op.infer(*(Spec(v.shape, v.dtype) for v in inputs))
+            specs = op.infer(*(Spec(v.shape, v.dtype) for v in inputs))
         except ShapeError as error:
             raise Refuse(str(error)) from None
         changed = {name: value for name, value in op.attributes().items() if value != op.fields[name][1]}
         label = f"{self.node_name}/{part}" if part else self.node_name
         label = self._unused(label, self._node_names.__contains__)
         self._node_names.add(label)
-        out = self.graph.add(Tensor(self.fresh(f"{self.stem}_{part or kind}"), tuple(spec.shape), spec.dtype))
-        self.graph.nodes.append(Node(kind, label, [self._materialise(v) for v in inputs], [out.name], changed))
-        return Value(out.name, out.shape, out.dtype)
+        outs = [self.graph.add(Tensor(self.fresh(f"{self.stem}_{part or kind}"), tuple(s.shape), s.dtype)) for s in specs]
+        self.graph.nodes.append(Node(kind, label, [self._materialise(v) for v in inputs], [o.name for o in outs], changed))
+        return [Value(o.name, o.shape, o.dtype) for o in outs]
 
     def _materialise(self, value: Value) -> str:
         if not value.known:

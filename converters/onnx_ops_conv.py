@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinynet.converters.onnx_builder import Builder, Malformed, Refuse, Value
+from tinynet.converters.onnx_builder import Builder, Malformed, Operator, Refuse, Value
 from tinynet.converters.onnx_window import (
     Window,
     channels_last,
@@ -216,3 +216,13 @@ def lrn(b: Builder, x: Value, *, size: int, alpha: float = 1e-4, beta: float = 0
     there, back = channels_last(x.rank)
     y = b.emit("lrn", b.transpose(x, there, "to_nhwc"), size=size, alpha=alpha, beta=beta, bias=bias)
     return b.transpose(y, back, "to_nchw")
+
+
+OPERATORS = {
+    "BatchNormalization": Operator(batch_normalization, (7, 9, 14, 15)),
+    "Conv": Operator(conv, (1, 11, 22)),
+    "ConvTranspose": Operator(conv_transpose, (1, 11, 22)),
+    "Gemm": Operator(gemm, (7, 9, 11, 13)),
+    "LRN": Operator(lrn, (1, 13)),
+    "MatMul": Operator(matmul, (1, 9, 13)),
+}

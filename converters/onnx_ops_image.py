@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinynet.converters.onnx_builder import Builder, Malformed, Refuse, Value, integers, normal_axes
+from tinynet.converters.onnx_builder import Builder, Malformed, Operator, Refuse, Value, integers, normal_axes
 from tinynet.converters.onnx_window import Window, flat_pads, from_image, read_window, to_image, two
 
 
@@ -190,3 +190,15 @@ def _emit_resize(b: Builder, x: Value, sizes: list[int], scales: np.ndarray, mod
         return from_image(b, emit(to_image(b, x), None, 2), 3)
     raise Refuse(f"it changes axes {sorted(changed)} of a tensor of rank {x.rank}; "
                  "the last two of 4 and the last of 3 are supported")
+
+
+OPERATORS = {
+    "AveragePool": Operator(average_pool, (7, 10, 11, 19, 22)),
+    "DepthToSpace": Operator(depth_to_space, (1, 11, 13)),
+    "GlobalAveragePool": Operator(global_average_pool, (1, 22)),
+    "GlobalMaxPool": Operator(global_max_pool, (1, 22)),
+    "MaxPool": Operator(max_pool, (1, 8, 10, 11, 12, 22)),
+    "Resize": Operator(resize, (10, 11, 13, 18, 19)),
+    "SpaceToDepth": Operator(space_to_depth, (1, 13)),
+    "Upsample": Operator(upsample, (7, 9)),
+}

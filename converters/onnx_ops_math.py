@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from tinynet.converters.onnx_builder import (
+    SHAPE_TYPES,
     Builder,
     Malformed,
+    Operator,
     Refuse,
     Value,
     integers,
@@ -174,3 +176,45 @@ def dropout(b: Builder, x: Value, ratio_input: Value | None = None, training_inp
 
 def identity(b: Builder, x: Value) -> Value:
     return x
+
+
+OPERATORS = {
+    "Abs": Operator(unary("abs"), (6, 13)),
+    "Add": Operator(binary("add"), (7, 13, 14)),
+    "ArgMax": Operator(arg_max, (1, 11, 12, 13)),
+    "Ceil": Operator(unary("ceil"), (6, 13)),
+    "Clip": Operator(clip, (6, 11, 12, 13)),
+    "Div": Operator(div, (7, 13, 14)),
+    "Dropout": Operator(dropout, (7, 10, 12, 13, 22)),
+    "Elu": Operator(elu, (6, 22)),
+    "Erf": Operator(unary("erf"), (9, 13)),
+    "Exp": Operator(unary("exp"), (6, 13)),
+    "Floor": Operator(unary("floor"), (6, 13)),
+    "Gelu": Operator(gelu, (20,)),
+    "HardSigmoid": Operator(hard_sigmoid, (6, 22)),
+    "HardSwish": Operator(unary("hard_swish"), (14, 22)),
+    "Identity": Operator(identity, (1, 13, 14, 16, 19, *SHAPE_TYPES)),
+    "LeakyRelu": Operator(leaky_relu, (6, 16)),
+    "Log": Operator(unary("log"), (6, 13)),
+    "Max": Operator(chain("maximum"), (6, 8, 12, 13)),
+    "Mean": Operator(mean, (6, 8, 13)),
+    "Min": Operator(chain("minimum"), (6, 8, 12, 13)),
+    "Mul": Operator(binary("mul"), (7, 13, 14)),
+    "Neg": Operator(unary("neg"), (6, 13)),
+    "PRelu": Operator(prelu, (7, 9, 16)),
+    "Pow": Operator(pow_, (7, 12, 13, 15)),
+    "Reciprocal": Operator(unary("reciprocal"), (6, 13)),
+    "ReduceMax": Operator(reduction("reduce_max"), (1, 11, 12, 13, 18, 20)),
+    "ReduceMean": Operator(reduction("reduce_mean"), (1, 11, 13, 18)),
+    "ReduceMin": Operator(reduction("reduce_min"), (1, 11, 12, 13, 18, 20)),
+    "ReduceSum": Operator(reduction("reduce_sum"), (1, 11, 13)),
+    "Relu": Operator(unary("relu"), (6, 13, 14)),
+    "Round": Operator(unary("round"), (11, 22)),
+    "Sigmoid": Operator(unary("sigmoid"), (6, 13)),
+    "Softmax": Operator(softmax, (1, 11, 13)),
+    "Softplus": Operator(unary("softplus"), (1, 22)),
+    "Sqrt": Operator(unary("sqrt"), (6, 13)),
+    "Sub": Operator(binary("sub"), (7, 13, 14)),
+    "Sum": Operator(chain("add"), (6, 8, 13)),
+    "Tanh": Operator(unary("tanh"), (6, 13)),
+}

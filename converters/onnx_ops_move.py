@@ -11,8 +11,10 @@ import onnx
 
 from tinynet.converters.onnx_builder import (
     RUNTIME_DTYPES,
+    SHAPE_TYPES,
     Builder,
     Malformed,
+    Operator,
     Refuse,
     Value,
     integers,
@@ -264,3 +266,24 @@ def _fill_value(x: Value, value: float, fill: np.ndarray | None) -> float:
     if isinstance(number, int) and int(float(number)) != number:
         raise Refuse(f"constant_value {number} of type {x.dtype} is not exact in floating point")
     return float(number)
+
+
+OPERATORS = {
+    "Cast": Operator(cast, (6, 9, 13, 19, *SHAPE_TYPES)),
+    "CastLike": Operator(cast_like, (15, 19, *SHAPE_TYPES)),
+    "Concat": Operator(concat, (4, 11, 13)),
+    "Constant": Operator(constant, (1, 9, 11, 12, 13, 19, *SHAPE_TYPES)),
+    "Expand": Operator(expand, (8, 13)),
+    "Flatten": Operator(flatten, (1, 9, 11, 13, *SHAPE_TYPES)),
+    "Gather": Operator(gather, (1, 11, 13)),
+    "Pad": Operator(pad, (2, 11, 13, 18, 19, *SHAPE_TYPES)),
+    "Reshape": Operator(reshape, (5, 13, 14, 19, *SHAPE_TYPES)),
+    "Shape": Operator(shape, (1, 13, 15, 19, *SHAPE_TYPES)),
+    "Size": Operator(size, (1, 13, 19, *SHAPE_TYPES)),
+    "Slice": Operator(slice_, (1, 10, 11, 13)),
+    "Split": Operator(split, (2, 11, 13, 18)),
+    "Squeeze": Operator(squeeze, (1, 11, 13, *SHAPE_TYPES)),
+    "Tile": Operator(tile, (6, 13)),
+    "Transpose": Operator(transpose, (1, 13, *SHAPE_TYPES)),
+    "Unsqueeze": Operator(unsqueeze, (1, 11, 13, *SHAPE_TYPES)),
+}
