@@ -7,7 +7,6 @@ which emits IR nodes; their shapes come from the IR's own shape rules, never fro
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,10 +19,10 @@ try:
 except ImportError as error:
     raise MissingExtraError("onnx", "convert", "reading an ONNX model") from error
 
-from tinynet.converters.onnx_builder import Builder, Malformed, Refuse, Value
+from tinynet.converters.onnx_builder import Builder, Malformed, Operator, Refuse, Value, call
 from tinynet.converters.onnx_fold import FOLDABLE, fold
 from tinynet.converters.onnx_load import TESTED_OPSET, Source, one_line, open_source, resolve_inputs, tensor_array
-from tinynet.converters.onnx_ops import OPERATORS, REASONS, Operator
+from tinynet.converters.onnx_ops import OPERATORS, REASONS
 from tinynet.graph import Graph, Meta, Tensor
 
 # Larger initialisers are read again for each use, so that weights are not held twice.
@@ -112,11 +111,7 @@ class _Importer:
             return
         if name in self.values or name in self.initialisers:
             raise Malformed(f"output {name!r} is defined twice")
-        made = {out for node in self.graph.nodes[first_node:] for out in node.outputs}
-        if value is not None and not value.known and value.name in made:
-            self.builder.rename(value.name, name, first_node)
-            value = Value(name, value.shape, value.dtype)
-        self.values[name] = value
+        self.builder.bind(self.values, name, value, first_node)
 
     # Nodes
 
@@ -162,7 +157,7 @@ class _Importer:
         elif operator.function is None:
             raise Refuse("its inputs are computed at run time; it is only supported on constants")
         else:
-            results = _call(operator, b, inputs, attributes)
+            results = call(operator, b, inputs, attributes)
         for output, value in zip(node.output, results, strict=False):
             self._bind(output, value, first_node)
 
@@ -240,27 +235,11 @@ class _Importer:
             if output.name in self.graph.outputs:
                 raise FormatError(f"{self.source.label}: output {output.name!r} is listed twice")
             self._check_declared(output, value)
-            if value.known or value.name != output.name:
-                self._rename_output(output.name, value)
-            self.graph.outputs.append(output.name)
-
-    def _rename_output(self, name: str, value: Value) -> None:
-        """An output that is a constant, a model input or another name of a tensor."""
-        graph, b = self.graph, self.builder
-        if not value.known and value.name not in graph.inputs and value.name not in {o.name for o in self.proto.output}:
-            b.rename(value.name, name, 0)
-            for key, held in self.values.items():
-                if held is not None and held.name == value.name and not held.known:
-                    self.values[key] = Value(name, value.shape, value.dtype)
-            return
-        b.op_type, b.node_name, b.stem = "output", f"output_{name}", name
-        if value.known:
-            value = b.known(value.data, f"{name}_value")
-        try:
-            made = b.emit("reshape", value, shape=value.shape)
-        except Refuse as reason:
-            raise FormatError(f"{self.source.label}: output {name!r}: {reason}") from None
-        b.rename(made.name, name, len(graph.nodes) - 1)
+            try:
+                self.builder.output(self.values, output.name, value, {o.name for o in self.proto.output})
+            except Refuse as reason:
+                raise FormatError(f"{self.source.label}: output {output.name!r}: {reason}") from None
+        self.builder.counts()
 
     def _check_declared(self, output: onnx.ValueInfoProto, value: Value) -> None:
         """The declared type must agree; a declared shape that does not is only an annotation."""
@@ -284,15 +263,6 @@ class _Importer:
             source_opset=self.source.opset, source_operators=len(self.proto.node),
             parameters=sum(int(np.prod(t.dims, dtype=np.int64)) for name, t in self.initialisers.items()
                            if name in self.weights and t.data_type in floats))
-
-
-def _call(operator: Operator, b: Builder, inputs: list[Value | None], attributes: dict[str, Any]) -> list[Any]:
-    try:
-        inspect.signature(operator.function).bind(b, *inputs, **attributes)
-    except TypeError as error:
-        raise Malformed(str(error)) from None
-    results = operator.function(b, *inputs, **attributes)
-    return results if isinstance(results, list) else [results]
 
 
 def _check_arity(node: onnx.NodeProto, schema: Any) -> None:

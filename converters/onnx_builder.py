@@ -5,8 +5,9 @@ Operator functions (`onnx_ops*.py`) see a `Builder` and `Value`s; they never tou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,14 @@ class Refuse(Exception):
     """The node asks for something that the IR cannot express.  The importer collects these and reports them at once."""
 
 
+class NeedsValue(Refuse):
+    """A setting is computed at run time: whoever knows the inputs' values can go on.  `value`: the tensor in question."""
+
+    def __init__(self, value: Value, what: str):
+        super().__init__(f"{what} computed at run time (tensor {value.name!r}); only constants are supported there")
+        self.value = value
+
+
 class Malformed(Exception):
     """The node contradicts the ONNX specification.  Becomes a FormatError that names the node."""
 
@@ -48,6 +57,10 @@ class Value:
     shape: tuple[int, ...]
     dtype: str
     data: np.ndarray | None = None
+    # Name of an int64 scalar: how many entries the run finds, where the size of the result depends on the data; the
+    # shape is then the largest possible one.  `count_axis`: the axis that is cut.
+    count: str | None = None
+    count_axis: int = 0
 
     @property
     def known(self) -> bool:
@@ -136,9 +149,20 @@ class Builder:
         label = f"{self.node_name}/{part}" if part else self.node_name
         label = self._unused(label, self._node_names.__contains__)
         self._node_names.add(label)
+        count, axis = self._counted(op, inputs)
         outs = [self.graph.add(Tensor(self.fresh(f"{self.stem}_{part or kind}"), tuple(s.shape), s.dtype)) for s in specs]
         self.graph.nodes.append(Node(kind, label, [self._materialise(v) for v in inputs], [o.name for o in outs], changed))
-        return [Value(o.name, o.shape, o.dtype) for o in outs]
+        return [Value(o.name, o.shape, o.dtype, count=count, count_axis=axis) for o in outs]
+
+    def _counted(self, op: Any, inputs: Sequence[Value]) -> tuple[str | None, int]:
+        """(count, axis) of the result: an input of which only so many entries count may be moved or mapped, no more."""
+        counted = [v for v in inputs if v.count is not None]
+        if not counted:
+            return None, 0
+        axis = counted[0].count_axis
+        if len(inputs) > 1 or not (op.elementwise or op.kind in ("cast", "transpose")):
+            raise Refuse(f"how large its input {counted[0].name!r} is depends on the data")
+        return counted[0].count, op.perm.index(axis) if op.kind == "transpose" else axis
 
     def _materialise(self, value: Value) -> str:
         if not value.known:
@@ -172,14 +196,57 @@ class Builder:
             node.inputs = [new if name == old else name for name in node.inputs]
             node.outputs = [new if name == old else name for name in node.outputs]
 
+    def bind(self, values: dict[str, Value | None], name: str, value: Value | None, first_node: int) -> None:
+        """Make `value` known as `name`; a tensor that nodes from `first_node` on made takes that name in the graph."""
+        made = {out for node in self.graph.nodes[first_node:] for out in node.outputs}
+        if value is not None and not value.known and value.name in made:
+            self.rename(value.name, name, first_node)
+            value = replace(value, name=name)
+        values[name] = value
+
+    def output(self, values: dict[str, Value | None], name: str, value: Value, outputs: set[str]) -> None:
+        """Append a graph output; one that is a constant, a model input or another name of a tensor is made first."""
+        if value.known or value.name != name:
+            self._rename_output(values, name, value, outputs)
+        if value.count is not None:
+            self.graph.counts[name] = (value.count_axis, value.count)
+        self.graph.outputs.append(name)
+
+    def counts(self) -> None:
+        """After the last output: what their counts are read from follows as hidden outputs."""
+        hidden = dict.fromkeys(count for _, count in self.graph.counts.values())
+        self.graph.outputs += [name for name in hidden if name not in self.graph.outputs]
+
+    def _rename_output(self, values: dict[str, Value | None], name: str, value: Value, outputs: set[str]) -> None:
+        if not value.known and value.name not in self.graph.inputs and value.name not in outputs:
+            self.rename(value.name, name, 0)
+            for key, held in values.items():
+                if held is not None and held.name == value.name and not held.known:
+                    values[key] = replace(value, name=name)
+            return
+        self.op_type, self.node_name, self.stem = "output", f"output_{name}", name
+        if value.known:
+            value = self.known(value.data, f"{name}_value")
+        made = self.emit("reshape", value, shape=value.shape)
+        self.rename(made.name, name, len(self.graph.nodes) - 1)
+
     def constant_input(self, value: Value | None, what: str) -> np.ndarray | None:
         """The array of an input that must be known now; Refuse where it is computed at run time."""
         if value is None:
             return None
         if not value.known:
-            raise Refuse(f"{what} computed at run time (tensor {value.name!r}); "
-                         "only constants are supported there")
+            raise NeedsValue(value, what)
         return value.data
+
+
+def call(operator: Operator, b: Builder, inputs: Sequence[Value | None], attributes: dict[str, Any]) -> list[Value | None]:
+    """What the operator's function makes of them; Malformed if the node has other inputs or attributes than it takes."""
+    try:
+        inspect.signature(operator.function).bind(b, *inputs, **attributes)
+    except TypeError as error:
+        raise Malformed(str(error)) from None
+    results = operator.function(b, *inputs, **attributes)
+    return results if isinstance(results, list) else [results]
 
 
 def normal_axis(axis: int, rank: int, last: int | None = None) -> int:

@@ -1,7 +1,7 @@
 """The description of a network: plain data, no behaviour of layers, no numpy import.
 
 A `Graph` is a list of `Node`s in execution order over named `Tensor`s.  What a node means is said by the class
-of its kind in `tinynet/ops`.  Shapes are static.
+of its kind in `tinynet/ops`.  Shapes are static, except in a source graph: see `Graph.dims`.
 """
 
 from __future__ import annotations
@@ -92,6 +92,15 @@ class Graph:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     meta: Meta = field(default_factory=Meta)
+    # Open networks: input -> its dimensions, a name where the size is chosen at run time (equal names, equal sizes; "?"
+    # stands for itself alone).  The tensor's shape then holds default sizes, or 0 where there is none.
+    dims: dict[str, tuple[int | str, ...]] = field(default_factory=dict)
+    # True: nodes are ONNX operators (op "onnx.Conv") on computed tensors whose shape and dtype say nothing yet; sizes and
+    # the values of `parameters` turn it into layers (converters/finish.py).
+    source: bool = False
+    parameters: list[str] = field(default_factory=list)      # inputs whose values decide shapes
+    # output -> (axis, int64 scalar tensor): only so many entries of that axis were found; the tensor is the last output
+    counts: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, tensor: Tensor) -> Tensor:
         if tensor.name in self.tensors:
