@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("onnx", "convert", "reading an ONNX model") from error
 
-from tinynet.converters.onnx_builder import Builder, Malformed, Operator, Refuse, Value, call
+from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Operator, Refuse, Value, call
 from tinynet.converters.onnx_fold import FOLDABLE, fold
 from tinynet.converters.onnx_load import TESTED_OPSET, Source, one_line, open_source, resolve_inputs, tensor_array
 from tinynet.converters.onnx_ops import OPERATORS, REASONS
@@ -44,7 +44,7 @@ def import_onnx(source: Any, *, input_shapes: Mapping[str, Iterable[int]] | None
     Raises FileError, FormatError, UsageError (unknown dimensions), UnsupportedError, and UnsupportedOpError, which
     lists every unsupported operator at once.
     """
-    return _Importer(open_source(source, name), [] if notes is None else notes).run(input_shapes or {})
+    return Importer(open_source(source, name), [] if notes is None else notes).run(input_shapes or {})
 
 
 def _shortened(name: str, most: int = 48) -> str:
@@ -52,7 +52,9 @@ def _shortened(name: str, most: int = 48) -> str:
     return name if len(name) <= most else f"{name[:most // 2 - 2]}...{name[-(most // 2 - 1):]}"
 
 
-class _Importer:
+class Importer:
+    """One import; `onnx_open.py` has another kind."""
+
     def __init__(self, source: Source, notes: list[str]):
         self.source = source
         self.proto = source.model.graph
@@ -61,6 +63,7 @@ class _Importer:
         self.values: dict[str, Value | None] = {}          # None: the output of a node that is not supported
         self.initialisers = self._initialisers()
         self.refused: dict[str, tuple[list[str], list[str]]] = {}
+        self.settings: list[NeedsValue] = []               # refusals that the values of inputs would lift
         self.weights: set[str] = set()
         self.live = _live_nodes(self.proto)
         self.read = {name for i in self.live for name in _reads(self.proto.node[i])}
@@ -74,14 +77,19 @@ class _Importer:
             self.graph.add(Tensor(value.name, value.shape, value.dtype))
             self.graph.inputs.append(value.name)
             self.values[value.name] = value
+        self._walk()
+        for output in self.proto.output:
+            self._output(output)
+        self.builder.counts()
+        self._meta()
+        return self.graph
+
+    def _walk(self) -> None:
         for index, node in enumerate(self.proto.node):
             if index in self.live:
                 self._node(index, node)
         if self.refused:
             raise self._unsupported()
-        self._outputs()
-        self._meta()
-        return self.graph
 
     def _initialisers(self) -> dict[str, onnx.TensorProto]:
         found = {tensor.name: tensor for tensor in self.proto.initializer}
@@ -120,6 +128,8 @@ class _Importer:
         try:
             self._convert(name, node)
         except Refuse as reason:
+            if isinstance(reason, NeedsValue):
+                self.settings.append(reason)
             self._refuse(node, name, str(reason))
             self._bind_unknown(node)
         except Malformed as reason:
@@ -152,14 +162,18 @@ class _Importer:
         b.node_name, b.stem = name, next(filter(None, node.output))
         b.outputs_used = [bool(output) and output in self.read for output in node.output]
         first_node = len(self.graph.nodes)
-        if node.op_type in FOLDABLE and all(v is None or v.known for v in inputs):
-            results = self._fold(node, inputs)
-        elif operator.function is None:
-            raise Refuse("its inputs are computed at run time; it is only supported on constants")
-        else:
-            results = call(operator, b, inputs, attributes)
+        results = self._layers(node, name, operator, schema.since_version, inputs, attributes)
         for output, value in zip(node.output, results, strict=False):
             self._bind(output, value, first_node)
+
+    def _layers(self, node: onnx.NodeProto, name: str, operator: Operator, version: int, inputs: list[Value | None],
+                attributes: dict[str, Any]) -> list[Value | None]:
+        """The node's outputs: known ones at once, otherwise through the layers that its operator's function emits."""
+        if node.op_type in FOLDABLE and all(v is None or v.known for v in inputs):
+            return self._fold(node, inputs)
+        if operator.function is None:
+            raise Refuse("its inputs are computed at run time; it is only supported on constants")
+        return call(operator, self.builder, inputs, attributes)
 
     def _lookup(self, node: onnx.NodeProto) -> tuple[Operator, Any]:
         """The operator and its schema at the model's opset; Refuse for what is not implemented."""
@@ -226,20 +240,22 @@ class _Importer:
 
     # The end
 
-    def _outputs(self) -> None:
-        for output in self.proto.output:
-            try:
-                value = self._value(output.name)
-            except Malformed:
-                raise FormatError(f"{self.source.label}: output {output.name!r} is made by no node") from None
-            if output.name in self.graph.outputs:
-                raise FormatError(f"{self.source.label}: output {output.name!r} is listed twice")
-            self._check_declared(output, value)
-            try:
-                self.builder.output(self.values, output.name, value, {o.name for o in self.proto.output})
-            except Refuse as reason:
-                raise FormatError(f"{self.source.label}: output {output.name!r}: {reason}") from None
-        self.builder.counts()
+    def _checked_output(self, name: str) -> Value | None:
+        try:
+            value = self._value(name)
+        except Malformed:
+            raise FormatError(f"{self.source.label}: output {name!r} is made by no node") from None
+        if name in self.graph.outputs:
+            raise FormatError(f"{self.source.label}: output {name!r} is listed twice")
+        return value
+
+    def _output(self, output: onnx.ValueInfoProto) -> None:
+        value = self._checked_output(output.name)
+        self._check_declared(output, value)
+        try:
+            self.builder.output(self.values, output.name, value, {o.name for o in self.proto.output})
+        except Refuse as reason:
+            raise FormatError(f"{self.source.label}: output {output.name!r}: {reason}") from None
 
     def _check_declared(self, output: onnx.ValueInfoProto, value: Value) -> None:
         """The declared type must agree; a declared shape that does not is only an annotation."""

@@ -151,7 +151,7 @@ class Builder:
         self._node_names.add(label)
         count, axis = self._counted(op, inputs)
         outs = [self.graph.add(Tensor(self.fresh(f"{self.stem}_{part or kind}"), tuple(s.shape), s.dtype)) for s in specs]
-        self.graph.nodes.append(Node(kind, label, [self._materialise(v) for v in inputs], [o.name for o in outs], changed))
+        self.graph.nodes.append(Node(kind, label, [self.materialise(v) for v in inputs], [o.name for o in outs], changed))
         return [Value(o.name, o.shape, o.dtype, count=count, count_axis=axis) for o in outs]
 
     def _counted(self, op: Any, inputs: Sequence[Value]) -> tuple[str | None, int]:
@@ -164,7 +164,8 @@ class Builder:
             raise Refuse(f"how large its input {counted[0].name!r} is depends on the data")
         return counted[0].count, op.perm.index(axis) if op.kind == "transpose" else axis
 
-    def _materialise(self, value: Value) -> str:
+    def materialise(self, value: Value) -> str:
+        """The name of the value's tensor in the graph; a known value becomes a constant there."""
         if not value.known:
             return value.name
         held = self._constants.get(value.name)

@@ -186,22 +186,14 @@ def resolve_inputs(source: Source, constants: Iterable[str], overrides: Mapping[
     A symbolic first dimension becomes 1 with a note; a symbol that an override fixes has that value everywhere.
     UsageError names every other unknown dimension at once, and overrides that do not fit.
     """
-    constants = set(constants)
-    infos = [info for info in source.model.graph.input if info.name not in constants]
-    declared = {info.name: _declared(info, source) for info in infos}
-    if len(declared) != len(infos):
-        raise FormatError(f"{source.label}: two inputs have the same name")
-    given = _check_overrides(overrides, declared, source)
-    symbols = _symbol_values(given, declared, source)
+    found = fixed_dims(source, constants, overrides)
     shapes: dict[str, tuple[int, ...]] = {}
     missing: dict[str, tuple[list[str], list[int | str]]] = {}
-    for name, (_, dims) in declared.items():
-        if name in given:
-            shapes[name] = given[name]
-        elif dims is None:
+    for name, (_, dims) in found.items():
+        if dims is None:
             missing[name] = (["its rank"], [1, 3, 320, 320])
         else:
-            shape = [symbols.get(d, d) if isinstance(d, str) else d for d in dims]
+            shape = list(dims)
             if shape and isinstance(shape[0], str):
                 notes.append(f"input {name!r}: dimension 0 ({_symbol(shape[0])}) becomes 1")
                 shape[0] = 1
@@ -211,7 +203,27 @@ def resolve_inputs(source: Source, constants: Iterable[str], overrides: Mapping[
             shapes[name] = tuple(shape)
     if missing:
         raise UsageError(_missing_text(missing, source))
-    return [Value(name, shapes[name], dtype) for name, (dtype, _) in declared.items()]
+    return [Value(name, shapes[name], dtype) for name, (dtype, _) in found.items()]
+
+
+def fixed_dims(source: Source, constants: Iterable[str],
+               overrides: Mapping[str, Iterable[int]]) -> dict[str, tuple[str, list[int | str] | None]]:
+    """Input -> (dtype, dimensions): what the model declares with what the overrides fix; None for an unknown rank."""
+    constants = set(constants)
+    infos = [info for info in source.model.graph.input if info.name not in constants]
+    declared = {info.name: _declared(info, source) for info in infos}
+    if len(declared) != len(infos):
+        raise FormatError(f"{source.label}: two inputs have the same name")
+    given = _check_overrides(overrides, declared, source)
+    symbols = _symbol_values(given, declared, source)
+    found = {}
+    for name, (dtype, dims) in declared.items():
+        if name in given:
+            dims = list(given[name])
+        elif dims is not None:
+            dims = [symbols.get(d, d) if isinstance(d, str) else d for d in dims]
+        found[name] = (dtype, dims)
+    return found
 
 
 def _declared(info: onnx.ValueInfoProto, source: Source) -> tuple[str, list[int | str] | None]:

@@ -14,7 +14,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from tinynet.converters._schema import Attribute, Blob, Metadata, Model, Preprocess
+from tinynet.converters._schema import Attribute, Blob, Count, Formula, Metadata, Model, Preprocess
 from tinynet.converters._schema import Node as NodeTable
 from tinynet.converters._schema import Tensor as TensorTable
 from tinynet.errors import FormatError, LimitError, TinynetError
@@ -259,15 +259,22 @@ class _Writer(flatbuffers.Builder):
         return self.table(NodeTable, Macs=node.macs, Op=op, Name=name, Inputs=inputs, Outputs=outputs,
                           Attributes=attributes)
 
-    def tensor(self, tensor: Tensor, numbers: dict[str, int]) -> int:
+    def tensor(self, tensor: Tensor, numbers: dict[str, int], dims: tuple[int | str, ...] = ()) -> int:
         largest = max(tensor.shape, default=0)
         if min(tensor.shape, default=0) < 0 or largest >= 2 ** 32:
             raise LimitError(f"tensor {tensor.name!r}: expected dimensions from 0 to 4294967295, found "
                              f"{list(tensor.shape)}")
         name, shape = self.CreateSharedString(tensor.name), self.indices(tensor.shape)
         layout = self.text(tensor.layout) if tensor.is_constant and tensor.layout != PLAIN else None
-        return self.table(TensorTable, Name=name, Shape=shape, Blob=numbers.get(tensor.name), Layout=layout,
+        names = self.offsets([self.CreateSharedString(d if isinstance(d, str) else "") for d in dims])
+        return self.table(TensorTable, Name=name, Shape=shape, Dims=names, Blob=numbers.get(tensor.name), Layout=layout,
                           Dtype=DTYPE_NAMES.index(tensor.dtype))
+
+    def formula(self, f: Any, index: dict[str, int]) -> int:
+        attribute = self.CreateSharedString(f.attribute)
+        factors = self.indices(number for name, axis in f.factors for number in (index[name], axis))
+        return self.table(Formula, Node=f.node, Attribute=attribute, Position=f.position, Multiplier=f.multiplier,
+                          Divisor=f.divisor, Offset=f.offset, Factors=factors)
 
     def metadata(self, meta: Meta) -> int:
         given = meta.preprocess
@@ -288,8 +295,13 @@ class _Writer(flatbuffers.Builder):
         index = {name: i for i, name in enumerate(tensors)}
         metadata = self.metadata(graph.meta)
         nodes = self.offsets([self.node(node, index) for node in graph.nodes])
-        listed = self.offsets([self.tensor(tensor, numbers) for tensor in tensors.values()])
+        listed = self.offsets([self.tensor(tensor, numbers, graph.dims.get(name, ())) for name, tensor in tensors.items()])
+        counts = self.offsets([self.table(Count, Output=index[name], Axis=axis, Count=index[count])
+                               for name, (axis, count) in graph.counts.items()])
+        formulas = self.offsets([self.formula(formula, index) for formula in graph.formulas])
+        parameters = self.indices(index[name] for name in graph.parameters)
         outputs = self.indices(index[name] for name in graph.outputs)
         inputs = self.indices(index[name] for name in graph.inputs)
         return self.table(Model, Tensors=listed, Nodes=nodes, Inputs=inputs, Outputs=outputs, Blobs=blobs,
-                          Metadata=metadata, VersionMajor=MAJOR, VersionMinor=MINOR, Checksum=1)
+                          Metadata=metadata, VersionMajor=MAJOR, VersionMinor=MINOR, Checksum=1,
+                          Stage=int(graph.source), Parameters=parameters, Counts=counts, Formulas=formulas)

@@ -92,7 +92,7 @@ def through_flatbuffers(data: bytes) -> Graph:
 
     root = RootTable.GetRootAs(data)
     assert RootTable.ModelBufferHasIdentifier(data, 0)
-    assert (root.VersionMajor(), root.VersionMinor()) == (1, 0)
+    assert (root.VersionMajor(), root.VersionMinor()) == (1, 1)
     graph = Graph()
     for t in many(root, "Tensors"):
         blob = None if t.Blob() < 0 else root.Blobs(t.Blob())

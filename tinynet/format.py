@@ -15,11 +15,11 @@ from typing import Any
 
 from tinynet.errors import FileError, FormatError
 from tinynet.flatbuffer import CORRUPT, FlatBuffer, TableType, show
-from tinynet.graph import DTYPES, Graph, Meta, Node, Preprocess, Tensor
+from tinynet.graph import DTYPES, Formula, Graph, Meta, Node, Preprocess, Tensor
 from tinynet.layouts import PLAIN, nbytes
 
 IDENTIFIER = b"TNB1"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 ALIGNMENT = 64                    # of a blob, counted from the start of the file
 MAX_FILE_BYTES = 2 ** 31          # distances inside a FlatBuffer are signed 32-bit numbers
 MAX_TENSOR_BYTES = 2 ** 40
@@ -30,12 +30,14 @@ ATTRIBUTE_TYPES = ("int", "float", "bool", "string", "ints", "floats", "bools", 
 _MIN_FILE_BYTES = 12
 _SUMMED_IN_PYTHON = 32 << 20      # 0.1 s, about what importing numpy costs
 
-MODEL = TableType("model", "HHooooooQ")
+MODEL = TableType("model", "HHooooooQBooo")
 BLOB = TableType("blob", "o")
-TENSOR = TableType("tensor", "ooBio", (0, 0, 0, -1, 0))
+TENSOR = TableType("tensor", "ooBioo", (0, 0, 0, -1, 0, 0))
 ATTRIBUTE = TableType("attribute", "oBqdoooo")
 NODE = TableType("node", "oooooQ")
 PREPROCESS = TableType("preprocess", "ooooo?")
+FORMULA = TableType("formula", "IoIqqqo", (0, 0, 0, 1, 1, 0, 0))
+COUNT = TableType("count", "III")
 METADATA = TableType("metadata", "ooooooIoQQQQQoo")
 
 
@@ -44,13 +46,17 @@ class _Reader(FlatBuffer):
 
     def graph(self) -> Graph:
         root = self._root()
-        major, minor, tensors, nodes, inputs, outputs, blobs, metadata, _ = self.table(root, MODEL)
+        (major, minor, tensors, nodes, inputs, outputs, blobs, metadata, _, stage, parameters, counts,
+         formulas) = self.table(root, MODEL)
         if major != MAJOR:
             raise self.bad(f"format version {MAJOR}", f"{major}.{minor}",
                            ": update tinynet" if major > MAJOR else CORRUPT)
         self._attributes: dict[int, tuple[str, Any]] = {}
         self._blobs = [self._blob(at) for at in self.offsets(blobs, "the list of blobs")]
-        graph = Graph()
+        if stage > 1:
+            raise self.bad("a known stage", stage, ": update tinynet, or convert the model again")
+        graph = Graph(source=stage == 1)
+        self._dims: dict[str, tuple[int | str, ...]] = {}
         table = graph.tensors
         for at in self.offsets(tensors, "the list of tensors"):
             tensor = self._tensor(at)
@@ -69,7 +75,48 @@ class _Reader(FlatBuffer):
             raise self.bad("every tensor to be an input, a constant or a node's output", show(self._names[never]))
         if metadata:
             graph.meta = self._meta(metadata)
+        self._open(graph, parameters, counts, formulas)
         return graph
+
+    def _open(self, graph: Graph, parameters: int, counts: int, formulas: int) -> None:
+        """What only networks have whose sizes are chosen at run time."""
+        graph.dims = self._dims
+        strange = [name for name in self._dims if name not in graph.inputs]
+        graph.parameters = [self._names[i] for i in self.indices(parameters, len(self._names), "the parameters")]
+        strange += [name for name in graph.parameters if name not in graph.inputs]
+        if strange:
+            raise self.bad("open sizes and parameters of graph inputs alone", show(strange[0]))
+        for at in self.offsets(counts, "the list of counts") if counts else ():
+            output, axis, count = self.table(at, COUNT)
+            names = [self._names[i] if i < len(self._names) else "" for i in (output, count)]
+            tensor = graph.tensors.get(names[1])
+            if (names[0] not in graph.outputs or names[1] not in graph.outputs[1:] or names[0] in graph.counts
+                    or not graph.source and (axis >= len(graph.tensors[names[0]].shape) or tensor.shape != ()
+                                             or tensor.dtype != "int64")):
+                raise self.bad("counts that are int64 scalars among the outputs", show(names))
+            graph.counts[names[0]] = (axis, names[1])
+        hidden = list(dict.fromkeys(count for _, count in graph.counts.values()))
+        if graph.outputs[len(graph.outputs) - len(hidden):] != hidden or len(hidden) >= len(graph.outputs):
+            raise self.bad("counts as the last outputs", show(hidden))
+        graph.formulas = [self._formula(at, graph) for at in self.offsets(formulas, "the list of formulas")] if formulas else []
+
+    def _formula(self, at: int, graph: Graph) -> Formula:
+        node, attribute_at, position, multiplier, divisor, offset, factors_at = self.table(at, FORMULA)
+        attribute = self.text(attribute_at, "a formula's attribute")
+        factors = self.numbers(factors_at, "I", "a formula's factors")
+        values = graph.nodes[node].attrs.get(attribute) if node < len(graph.nodes) else None
+        if not isinstance(values, tuple) or position >= len(values) or not isinstance(values[position], int):
+            raise self.bad("formulas of integers that nodes have", show((node, attribute, position)))
+        if divisor < 1 or len(factors) % 2 or len(factors) > 2 * MAX_RANK or any(i >= len(self._names) for i in factors[::2]):
+            raise self.bad("formulas with a positive divisor and tensors that exist", show((divisor, factors)))
+        pairs = tuple((self._names[i], axis) for i, axis in zip(factors[::2], factors[1::2], strict=True))
+        return Formula(node, attribute, position, multiplier, divisor, offset, pairs)
+
+    def indices(self, at: int, limit: int, what: str) -> tuple[int, ...]:
+        found = self.numbers(at, "I", what)
+        if any(i >= limit for i in found):
+            raise self.bad(f"tensor numbers below {limit} in {what}", max(found))
+        return found
 
     def _root(self) -> int:
         if self.size < _MIN_FILE_BYTES:
@@ -92,7 +139,7 @@ class _Reader(FlatBuffer):
         return start, count
 
     def _tensor(self, at: int) -> Tensor:
-        name_at, shape_at, dtype_code, blob, layout_at = self.table(at, TENSOR)
+        name_at, shape_at, dtype_code, blob, layout_at, dims_at = self.table(at, TENSOR)
         name = self.text(name_at, "a tensor's name")
         shape = self.numbers(shape_at, "I", "a tensor's shape")
         if dtype_code >= len(DTYPE_NAMES):
@@ -106,6 +153,11 @@ class _Reader(FlatBuffer):
             total *= d or 1
         if total >= MAX_TENSOR_BYTES:
             raise self.bad(f"tensor {show(name)} smaller than 2^40 bytes", f"shape {list(shape)}")
+        if dims_at:
+            names = self.texts(dims_at, "a tensor's dimensions")
+            if blob != -1 or len(names) != len(shape) or not any(names):
+                raise self.bad(f"a name or nothing for each dimension of input {show(name)}", show(names))
+            self._dims[name] = tuple(text or size for text, size in zip(names, shape, strict=True))
         if blob == -1:
             return Tensor(name, shape, dtype)
         layout = self.text(layout_at, "a tensor's layout") if layout_at else PLAIN
@@ -228,7 +280,7 @@ def read(buffer: Any, name: str = "model.tnb") -> Graph:
 def has_checksum(buffer: Any, name: str = "model.tnb") -> bool:
     """Does the file carry a checksum?  Raises FormatError like `read`."""
     reader = _Reader(buffer, name)
-    return reader.table(reader._root(), MODEL)[-1] != 0
+    return reader.table(reader._root(), MODEL)[8] != 0
 
 
 def version(buffer: Any, name: str = "model.tnb") -> tuple[int, int]:

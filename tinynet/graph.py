@@ -7,7 +7,7 @@ of its kind in `tinynet/ops`.  Shapes are static, except in a source graph: see 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 DTYPES = {"float32": 4, "int64": 8, "int32": 4, "uint8": 1, "int8": 1, "bool": 1, "float16": 2, "float64": 8}
 
@@ -85,6 +85,19 @@ class Meta:
         return "".join(c if c.isprintable() else "\ufffd" for c in self.name[:200]) or "model"
 
 
+class Formula(NamedTuple):
+    """Element `position` of the integers `attribute` of node number `node`, where sizes are open:
+    multiplier * d1 * d2 * ... // divisor + offset, each d the extent of a (tensor, axis)."""
+
+    node: int
+    attribute: str
+    position: int
+    multiplier: int
+    divisor: int
+    offset: int
+    factors: tuple[tuple[str, int], ...]
+
+
 @dataclass
 class Graph:
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -93,14 +106,20 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     meta: Meta = field(default_factory=Meta)
     # Open networks: input -> its dimensions, a name where the size is chosen at run time (equal names, equal sizes; "?"
-    # stands for itself alone).  The tensor's shape then holds default sizes, or 0 where there is none.
+    # stands for itself alone).  The tensors' shapes then hold default sizes, or 0 where there is none.
     dims: dict[str, tuple[int | str, ...]] = field(default_factory=dict)
+    formulas: list[Formula] = field(default_factory=list)
     # True: nodes are ONNX operators (op "onnx.Conv") on computed tensors whose shape and dtype say nothing yet; sizes and
     # the values of `parameters` turn it into layers (converters/finish.py).
     source: bool = False
     parameters: list[str] = field(default_factory=list)      # inputs whose values decide shapes
-    # output -> (axis, int64 scalar tensor): only so many entries of that axis were found; the tensor is the last output
+    # output -> (axis, int64 scalar): only so many entries of that axis count; the scalars are the last outputs
     counts: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """Are there sizes that the run decides?"""
+        return self.source or bool(self.dims)
 
     def add(self, tensor: Tensor) -> Tensor:
         if tensor.name in self.tensors:

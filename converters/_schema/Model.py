@@ -189,7 +189,91 @@ class Model(object):
             return self._tab.Get(flatbuffers.number_types.Uint64Flags, o + self._tab.Pos)
         return 0
 
-def ModelStart(builder): builder.StartObject(9)
+    # Model
+    def Stage(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+    # Model
+    def Parameters(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(24))
+        if o != 0:
+            a = self._tab.Vector(o)
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+        return 0
+
+    # Model
+    def ParametersAsNumpy(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(24))
+        if o != 0:
+            return self._tab.GetVectorAsNumpy(flatbuffers.number_types.Uint32Flags, o)
+        return 0
+
+    # Model
+    def ParametersLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(24))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Model
+    def ParametersIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(24))
+        return o == 0
+
+    # Model
+    def Counts(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            from .Count import Count
+            obj = Count()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # Model
+    def CountsLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Model
+    def CountsIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        return o == 0
+
+    # Model
+    def Formulas(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            from .Formula import Formula
+            obj = Formula()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # Model
+    def FormulasLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Model
+    def FormulasIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        return o == 0
+
+def ModelStart(builder): builder.StartObject(13)
 def Start(builder):
     return ModelStart(builder)
 def ModelAddVersionMajor(builder, versionMajor): builder.PrependUint16Slot(0, versionMajor, 0)
@@ -234,6 +318,27 @@ def AddMetadata(builder, metadata):
 def ModelAddChecksum(builder, checksum): builder.PrependUint64Slot(8, checksum, 0)
 def AddChecksum(builder, checksum):
     return ModelAddChecksum(builder, checksum)
+def ModelAddStage(builder, stage): builder.PrependUint8Slot(9, stage, 0)
+def AddStage(builder, stage):
+    return ModelAddStage(builder, stage)
+def ModelAddParameters(builder, parameters): builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(parameters), 0)
+def AddParameters(builder, parameters):
+    return ModelAddParameters(builder, parameters)
+def ModelStartParametersVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def StartParametersVector(builder, numElems):
+    return ModelStartParametersVector(builder, numElems)
+def ModelAddCounts(builder, counts): builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(counts), 0)
+def AddCounts(builder, counts):
+    return ModelAddCounts(builder, counts)
+def ModelStartCountsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def StartCountsVector(builder, numElems):
+    return ModelStartCountsVector(builder, numElems)
+def ModelAddFormulas(builder, formulas): builder.PrependUOffsetTRelativeSlot(12, flatbuffers.number_types.UOffsetTFlags.py_type(formulas), 0)
+def AddFormulas(builder, formulas):
+    return ModelAddFormulas(builder, formulas)
+def ModelStartFormulasVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def StartFormulasVector(builder, numElems):
+    return ModelStartFormulasVector(builder, numElems)
 def ModelEnd(builder): return builder.EndObject()
 def End(builder):
     return ModelEnd(builder)

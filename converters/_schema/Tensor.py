@@ -83,7 +83,27 @@ class Tensor(object):
             return self._tab.String(o + self._tab.Pos)
         return None
 
-def TensorStart(builder): builder.StartObject(5)
+    # Tensor
+    def Dims(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            a = self._tab.Vector(o)
+            return self._tab.String(a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+        return ""
+
+    # Tensor
+    def DimsLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Tensor
+    def DimsIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        return o == 0
+
+def TensorStart(builder): builder.StartObject(6)
 def Start(builder):
     return TensorStart(builder)
 def TensorAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
@@ -104,6 +124,12 @@ def AddBlob(builder, blob):
 def TensorAddLayout(builder, layout): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(layout), 0)
 def AddLayout(builder, layout):
     return TensorAddLayout(builder, layout)
+def TensorAddDims(builder, dims): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(dims), 0)
+def AddDims(builder, dims):
+    return TensorAddDims(builder, dims)
+def TensorStartDimsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def StartDimsVector(builder, numElems):
+    return TensorStartDimsVector(builder, numElems)
 def TensorEnd(builder): return builder.EndObject()
 def End(builder):
     return TensorEnd(builder)
