@@ -16,7 +16,7 @@ from typing import Any
 
 from tinynet import __version__
 from tinynet.converters.report import Report
-from tinynet.errors import FileError, MissingExtraError, UsageError
+from tinynet.errors import FileError, FormatError, MissingExtraError, TinynetError, UnsupportedOpError, UsageError
 from tinynet.graph import Graph, Preprocess
 
 Progress = Callable[[float, str], None]
@@ -52,7 +52,7 @@ def convert_bytes(
 ) -> tuple[bytes, Report]:
     """Convert a model (path, bytes or onnx.ModelProto) and return the .tnb file's bytes and a Report.
 
-    inputs       input name -> shape, for dimensions that the model leaves open
+    inputs       input name -> shape, fixes dimensions that the model leaves open; the others stay open (see Model.reshape)
     mean, std    a pixel value v in 0..255 becomes (v - mean) / std: one number, or one per channel
     size         (height, width) that pictures are resized to, where the model's input does not say
     resize_mode  stretch, crop or letterbox;  color: rgb, bgr or gray
@@ -67,10 +67,8 @@ def convert_bytes(
     _need("onnx", "reading an ONNX model")
     _need("flatbuffers", "writing a .tnb file")
     from tinynet import selftest
-    from tinynet.converters.onnx import import_onnx
-    from tinynet.converters.passes import PASSES, run_passes
+    from tinynet.converters.passes import PASSES
     from tinynet.converters.writer import write
-    from tinynet.model import Model
 
     stages = len(PASSES) + 4
     done = [0]
@@ -82,33 +80,72 @@ def convert_bytes(
 
     notes: list[str] = []
     step("reading")
-    graph = import_onnx(source, input_shapes=inputs, notes=notes)
+    graph, model = _network(source, inputs or {}, notes, step)
     _describe(graph, notes, mean, std, size, resize_mode, color, labels, task)
-    run_passes(graph, step)
     step("planning")
-    model = Model(graph)
-    plan = model.plan
-    graph.meta.macs, graph.meta.arena_bytes = plan.macs, plan.memory.arena_bytes
-    for row in plan.steps:
-        row.node.macs = max(row.node.macs, row.macs)
-    if plan.python_steps:
-        notes.append(f"these layers have no native kernel and run in numpy: {', '.join(plan.python_steps)}")
-    step("recording the self-test")
-    graph.meta.selftest_seed = SELFTEST_SEED
-    graph.meta.selftest_index, graph.meta.selftest_value = selftest.record(model, SELFTEST_SEED)
+    if model is not None:
+        plan = model.plan
+        graph.meta.macs, graph.meta.arena_bytes = plan.macs, plan.memory.arena_bytes
+        if graph is model.graph:
+            for row in plan.steps:
+                row.node.macs = max(row.node.macs, row.macs)
+        if plan.python_steps:
+            notes.append(f"these layers have no native kernel and run in numpy: {', '.join(plan.python_steps)}")
+        step("recording the self-test")
+        graph.meta.selftest_seed = SELFTEST_SEED
+        graph.meta.selftest_index, graph.meta.selftest_value = selftest.record(model, SELFTEST_SEED)
     step("writing")
     data = write(graph)
     if progress is not None:
         progress(1.0, "done")
     report = Report(
         source=str(source) if isinstance(source, (str, os.PathLike)) else graph.meta.name,
-        operators_before=graph.meta.source_operators, operators_after=len(graph.nodes), file_bytes=len(data),
-        parameters=graph.meta.parameters, macs=plan.macs, arena_bytes=plan.memory.arena_bytes,
+        operators_before=graph.meta.source_operators, operators_after=len((model.graph if model else graph).nodes),
+        file_bytes=len(data), parameters=graph.meta.parameters, macs=graph.meta.macs, arena_bytes=graph.meta.arena_bytes,
         seconds=time.perf_counter() - started, notes=notes,
-        inputs={n: list(graph.tensors[n].shape) for n in graph.inputs},
-        outputs={n: list(graph.tensors[n].shape) for n in graph.outputs},
+        inputs={n: list(graph.dims.get(n, graph.tensors[n].shape)) for n in graph.inputs},
+        outputs={i.name: list(i.shape) for i in model.outputs} if model else {n: ["?"] for n in graph.outputs},
     )
     return data, report
+
+
+def _network(source: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],
+             step: Callable[..., None]) -> tuple[Graph, Any]:
+    """(graph for the file, a Model of it); no Model where values that only a run has decide the shapes."""
+    from tinynet.converters.onnx import Importer, SettingsError
+    from tinynet.converters.onnx_load import open_source
+    from tinynet.converters.onnx_open import Opener, default_sizes, open_dims, with_sizes
+    from tinynet.converters.passes import run_passes
+    from tinynet.model import Model
+    from tinynet.open_model import OpenModel
+
+    opened = open_source(source, None)
+    dims = open_dims(opened, inputs)
+    failure: TinynetError | None = None
+    for sizes in default_sizes(dims):
+        shapes = {**inputs, **{name: with_sizes(extents, name, sizes) for name, extents in dims.items()}}
+        try:
+            graph = Importer(opened, notes if not dims else []).run(shapes)
+        except SettingsError as error:
+            graph = Opener(opened, notes).run(inputs)
+            notes.append(f"what arrives as an input decides shapes ({error.names}): layers are chosen when the model runs; "
+                         "fix the input with --constant for a faster start")
+            return graph, None
+        except (UnsupportedOpError, FormatError) as error:
+            failure = failure or error
+            continue
+        if not dims:
+            run_passes(graph, step)
+            return graph, Model(graph)
+        graph = Opener(opened, notes).run(inputs)
+        for name in dims:
+            graph.tensors[name].shape = tuple(shapes[name])
+        named = dict.fromkeys(d for extents in dims.values() for d in extents if isinstance(d, str))
+        notes.append(f"open sizes: {', '.join('unnamed' if d == '?' else d for d in named)}; "
+                     + ", ".join(f"{name} is {'x'.join(map(str, shapes[name]))} by default" for name in dims)
+                     + "; --input fixes them")
+        return graph, OpenModel(graph)
+    raise failure
 
 
 def write_atomically(target: Path, data: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinynet import layouts
-from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Refuse, Value, call
+from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Refuse, Value, call, origins
 from tinynet.converters.onnx_ops import OPERATORS
 from tinynet.converters.passes import run_passes
 from tinynet.errors import FormatError, InputError, UnsupportedOpError
@@ -22,8 +22,6 @@ from tinynet.graph import Graph, Node, Tensor
 from tinynet.ops import make
 
 PREFIX = "onnx."
-# Inputs whose values may decide shapes: targets, axes, scales, not pictures.
-MOST_PARAMETER_ELEMENTS = 4096
 # What one evaluated constant may hold beyond the size of its own inputs.
 MAX_ELEMENTS = 1 << 24
 
@@ -43,7 +41,7 @@ def finish(source: Graph, shapes: Mapping[str, tuple[int, ...]], values: Mapping
             graph = walk.run()
             break
         except NeedsValue as need:
-            more = [name for name in walk.origins(need.value.name) if name in values and name not in parameters]
+            more = [name for name in origins(walk.graph, need.value.name) if name in values and name not in parameters]
             if not more:
                 raise UnsupportedOpError(f"{source.meta.label}: node {walk.node!r}: {need}") from None
             parameters += more
@@ -82,19 +80,6 @@ class _Walk:
             self.builder.output(self.values, name, self._value(name), set(self.source.outputs))
         self.builder.counts()
         return self.graph
-
-    def origins(self, name: str) -> list[str]:
-        """The small inputs that a tensor is computed from; none if a large one is among them."""
-        makers, found, pending = self.graph.producers(), [], [name]
-        while pending:
-            name = pending.pop()
-            if name in makers:
-                pending += makers[name].inputs
-            elif name in self.graph.inputs and name not in found:
-                if self.graph.tensors[name].size > MOST_PARAMETER_ELEMENTS:
-                    return []
-                found.append(name)
-        return found
 
     def _value(self, name: str) -> Value | None:
         if name not in self.values:

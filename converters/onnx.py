@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("onnx", "convert", "reading an ONNX model") from error
 
-from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Operator, Refuse, Value, call
+from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Operator, Refuse, Value, call, origins
 from tinynet.converters.onnx_fold import FOLDABLE, fold
 from tinynet.converters.onnx_load import TESTED_OPSET, Source, one_line, open_source, resolve_inputs, tensor_array
 from tinynet.converters.onnx_ops import OPERATORS, REASONS
@@ -52,6 +52,14 @@ def _shortened(name: str, most: int = 48) -> str:
     return name if len(name) <= most else f"{name[:most // 2 - 2]}...{name[-(most // 2 - 1):]}"
 
 
+class SettingsError(UnsupportedOpError):
+    """All that is missing are the values of small inputs.  `names`: which."""
+
+    def __init__(self, error: UnsupportedOpError, names: str):
+        super().__init__(str(error), error.operators)
+        self.names = names
+
+
 class Importer:
     """One import; `onnx_open.py` has another kind."""
 
@@ -63,7 +71,8 @@ class Importer:
         self.values: dict[str, Value | None] = {}          # None: the output of a node that is not supported
         self.initialisers = self._initialisers()
         self.refused: dict[str, tuple[list[str], list[str]]] = {}
-        self.settings: list[NeedsValue] = []               # refusals that the values of inputs would lift
+        self.settings: dict[str, None] = {}                # inputs whose values would lift refusals ...
+        self._only_settings = True                         # ... all of them
         self.weights: set[str] = set()
         self.live = _live_nodes(self.proto)
         self.read = {name for i in self.live for name in _reads(self.proto.node[i])}
@@ -89,7 +98,8 @@ class Importer:
             if index in self.live:
                 self._node(index, node)
         if self.refused:
-            raise self._unsupported()
+            error = self._unsupported()
+            raise SettingsError(error, ", ".join(self.settings)) if self._only_settings else error
 
     def _initialisers(self) -> dict[str, onnx.TensorProto]:
         found = {tensor.name: tensor for tensor in self.proto.initializer}
@@ -128,8 +138,9 @@ class Importer:
         try:
             self._convert(name, node)
         except Refuse as reason:
-            if isinstance(reason, NeedsValue):
-                self.settings.append(reason)
+            needed = origins(self.graph, reason.value.name) if isinstance(reason, NeedsValue) else []
+            self.settings.update(dict.fromkeys(needed))
+            self._only_settings = self._only_settings and bool(needed)
             self._refuse(node, name, str(reason))
             self._bind_unknown(node)
         except Malformed as reason:

@@ -22,6 +22,10 @@ RUNTIME_DTYPES = ("float32", "int64", "int32", "uint8", "int8", "bool")
 SHAPE_TYPES = (21, 23, 24, 25)
 
 
+# Inputs with more elements than this are data: their values decide no shapes.
+MOST_SETTING_ELEMENTS = 4096
+
+
 class Operator(NamedTuple):
     """`function` of an ONNX operator (None: only where all inputs are known at conversion) and the schema versions that it
     implements."""
@@ -248,6 +252,20 @@ def call(operator: Operator, b: Builder, inputs: Sequence[Value | None], attribu
         raise Malformed(str(error)) from None
     results = operator.function(b, *inputs, **attributes)
     return results if isinstance(results, list) else [results]
+
+
+def origins(graph: Graph, name: str) -> list[str]:
+    """The inputs that a tensor is computed from, if all are small enough to be settings (targets, axes, scales); else none."""
+    makers, found, pending = graph.producers(), [], [name]
+    while pending:
+        name = pending.pop()
+        if name in makers:
+            pending += makers[name].inputs
+        elif name in graph.inputs and name not in found:
+            if graph.tensors[name].size > MOST_SETTING_ELEMENTS:
+                return []
+            found.append(name)
+    return found
 
 
 def normal_axis(axis: int, rank: int, last: int | None = None) -> int:

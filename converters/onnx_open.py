@@ -78,9 +78,9 @@ class Opener(Importer):
         return [Value(node.output[i], (), "float32") if i in places else None for i in range(len(node.output))]
 
 
-def open_dims(source: Source, constants: Iterable[str], overrides: Mapping[str, Iterable[int]]) -> dict[str, tuple]:
+def open_dims(source: Source, overrides: Mapping[str, Iterable[int]]) -> dict[str, tuple]:
     """Inputs with dimensions that nothing fixes -> their dimensions."""
-    found = fixed_dims(source, constants, overrides)
+    found = fixed_dims(source, (tensor.name for tensor in source.model.graph.initializer), overrides)
     return {name: tuple(dims) for name, (_, dims) in found.items() if any(isinstance(d, str) for d in dims or ())}
 
 

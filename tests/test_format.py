@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tinynet import format as tnb
 from tinynet.converters import writer
-from tinynet.converters._schema import Attribute, Blob, Metadata, Model, Preprocess
+from tinynet.converters._schema import Attribute, Blob, Count, Formula, Metadata, Model, Preprocess
 from tinynet.converters._schema import Node as NodeTable
 from tinynet.converters._schema import Tensor as TensorTable
 from tinynet.converters._schema.Model import Model as RootTable
@@ -379,8 +379,8 @@ def patches() -> dict[str, tuple[bytes, str]]:
     name = data.index(b"none\0")
     first_data = struct.unpack_from("<I", data, field_at(blob, 0))[0]
     return {
-        "newer major": (patched(data, field_at(root, 0), "H", 2), "format version 1, found 2.0: update tinynet"),
-        "major 0": (patched(data, field_at(root, 0), "H", 0), "version 1, found 0.0; " + corrupt),
+        "newer major": (patched(data, field_at(root, 0), "H", 2), f"format version 1, found 2.{tnb.MINOR}: update tinynet"),
+        "major 0": (patched(data, field_at(root, 0), "H", 0), f"version 1, found 0.{tnb.MINOR}; " + corrupt),
         "identifier of another version": (patched(data, 7, "B", ord("2")), "TNB2.*update"),
         "another file": (b"\x89PNG\r\n\x1a\n" + data[8:], r"identifier TNB1.*tinynet convert"),
         "unknown dtype": (patched(data, field_at(tensors["big"], 2), "B", 99), update),
@@ -507,9 +507,10 @@ def test_reading_imports_neither_numpy_nor_flatbuffers():
 
 TABLES = {"Blob": (Blob, tnb.BLOB), "Tensor": (TensorTable, tnb.TENSOR), "Attribute": (Attribute, tnb.ATTRIBUTE),
           "Node": (NodeTable, tnb.NODE), "Preprocess": (Preprocess, tnb.PREPROCESS),
-          "Metadata": (Metadata, tnb.METADATA), "Model": (Model, tnb.MODEL)}
+          "Metadata": (Metadata, tnb.METADATA), "Formula": (Formula, tnb.FORMULA), "Count": (Count, tnb.COUNT),
+          "Model": (Model, tnb.MODEL)}
 SCALARS = {"uint16": "H", "uint32": "I", "int32": "i", "int64": "q", "uint64": "Q", "double": "d", "bool": "?",
-           "DType": "B", "AttributeType": "B"}
+           "DType": "B", "AttributeType": "B", "Stage": "B"}
 
 
 @pytest.mark.parametrize("table", TABLES)

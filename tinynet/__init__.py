@@ -49,6 +49,10 @@ def load(source: Any, threads: int | None = None, max_ram: int | None = None, ma
     graph = format.read(buffer, name)
     if verify:
         format.verify(buffer, name)
+    if graph.open:
+        from tinynet.open_model import OpenModel
+
+        return OpenModel(graph, buffer, threads, max_ram, max_macs, winograd)
     return Model(graph, buffer, threads, max_ram, max_macs, winograd)
 
 

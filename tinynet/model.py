@@ -46,6 +46,13 @@ class LayerTime(NamedTuple):
         return 2e-6 * self.macs / self.ms if self.ms else 0.0
 
 
+def check_threads(threads: int | None) -> int:
+    """`threads`, or the default for None.  UsageError for what is no number from 1 to 64."""
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64):
+        raise UsageError(f"threads: expected a number from 1 to 64, found {threads!r}")
+    return threads if threads is not None else default_threads()
+
+
 def default_threads() -> int:
     """TINYNET_NUM_THREADS, else the CPUs this process may use (affinity and container quota)."""
     text = os.environ.get(THREADS_VARIABLE, "")
@@ -92,19 +99,19 @@ class Model:
 
     def __init__(self, graph: Graph, buffer: Any = None, threads: int | None = None,
                  max_ram: int | None = None, max_macs: int | None = None, winograd: int = True):
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64):
-            raise UsageError(f"threads: expected a number from 1 to 64, found {threads!r}")
+        self.threads = check_threads(threads)
         self.graph = graph
         self.meta: Meta = graph.meta
-        self.threads = threads if threads is not None else default_threads()
         self.plan: Plan = make_plan(graph, buffer, self.threads, Limits(max_ram, max_macs), winograd)
         self._run_threads = self.threads if self.plan.parallel else 1
         self.inputs = tuple(self._info(name) for name in graph.inputs)
-        self.outputs = tuple(self._info(name) for name in graph.outputs)
+        hidden = {count for _, count in graph.counts.values()}
+        self.outputs = tuple(self._info(name) for name in graph.outputs if name not in hidden)
         self._weights = buffer if buffer is not None else b""
         self._input_specs = tuple((i.name, i.shape, np.dtype(i.dtype)) for i in self.inputs)
-        self._output_specs = tuple((i.name, i.shape, np.dtype(i.dtype)) for i in self.outputs)
-        self._output_names = tuple(i.name for i in self.outputs)
+        written = tuple(self._info(name) for name in graph.outputs)
+        self._output_specs = tuple((i.name, i.shape, np.dtype(i.dtype)) for i in written)
+        self._output_names = tuple(i.name for i in written)
         self._contexts: list[_Context] = []
         self._closed = False
 
@@ -129,7 +136,10 @@ class Model:
         if out is None:
             results = self._new_outputs()
             self._execute(arrays, results)
-            return dict(zip(self._output_names, results, strict=True))
+            named = dict(zip(self._output_names, results, strict=True))
+            return self._cut(named) if self.graph.counts else named
+        if self.graph.counts:
+            raise UsageError(f"out: how large {next(iter(self.graph.counts))!r} is depends on the data; run without out")
         ready = self._ready(out, self._output_specs)
         if ready and self._separate(ready, arrays):
             self._execute(arrays, ready)
@@ -140,6 +150,17 @@ class Model:
             if direct is not None:
                 target[...] = direct
         return {name: target for name, (target, _) in zip(self._output_names, pairs, strict=True)}
+
+    def _cut(self, named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs without the hidden counts, of each as much as its count says."""
+        result = {info.name: named[info.name] for info in self.outputs}
+        for name, (axis, count) in self.graph.counts.items():
+            result[name] = np.ascontiguousarray(np.moveaxis(np.moveaxis(named[name], axis, 0)[:int(named[count])], 0, axis))
+        return result
+
+    def reshape(self, shapes: Mapping[str, Any]) -> None:
+        """Choose other input sizes: for models that were converted without fixing them.  UsageError otherwise."""
+        raise UsageError(f"{self.meta.label}: its sizes are fixed; convert the model again without --input")
 
     def _new_outputs(self) -> list[np.ndarray]:
         try:

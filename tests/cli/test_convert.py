@@ -11,13 +11,13 @@ import pytest
 from onnx import helper
 
 from tinynet.__main__ import main
-from tinynet.cli import convert
+from tinynet.cli import arguments, convert
 from tinynet.errors import UsageError
 
 
 def test_shapes_and_numbers():
-    assert convert.named_shape("a=b=1x3x320x320") == ("a=b", (1, 3, 320, 320))
-    assert convert.named_shape("x=1,3") == ("x", (1, 3))
+    assert arguments.named_shape("a=b=1x3x320x320") == ("a=b", (1, 3, 320, 320))
+    assert arguments.named_shape("x=1,3") == ("x", (1, 3))
     assert convert.height_width("224x320") == (224, 320)
     assert convert.numbers("--mean", ["1,2.5", "-3"]) == (1, 2.5, -3)
     assert convert.numbers("--mean", ["1, 2,"]) == (1, 2)
@@ -89,7 +89,9 @@ def test_failed_convert_keeps_the_previous_output(fails, colour_network, tmp_pat
 
 def test_convert_with_shape(run, fails, colour_network, tmp_path):
     source = colour_network(tmp_path / "any.onnx", batch="N", size="side")
-    fails(2, "--input", "convert", source)
+    assert run("convert", source, "-q")[0] == 0
+    code, out, _ = run("inspect", tmp_path / "any.tnb", "--json")
+    assert json.loads(out)["inputs"] == [{"name": "picture", "shape": ["N", 3, "side", "side"], "dtype": "float32"}]
     assert run("convert", source, "--input", "picture=1x3x16x16", "-q")[0] == 0
     code, out, _ = run("inspect", tmp_path / "any.tnb", "--json")
     assert json.loads(out)["inputs"] == [{"name": "picture", "shape": [1, 3, 16, 16], "dtype": "float32"}]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
+
+from tinynet.errors import UsageError
 
 
 def positive(text: str) -> int:
@@ -30,3 +33,23 @@ def positive_number(text: str) -> float:
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive, metavar="N",
                         help="default: TINYNET_NUM_THREADS, else the CPUs that this process may use")
+
+
+def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """NAME=1x3x320x320 -> (NAME, (1, 3, 320, 320)); commas work too."""
+    name, equals, dims = text.rpartition("=")
+    if not equals or not name or not re.fullmatch(r"[1-9][0-9]{0,9}([x,][1-9][0-9]{0,9})*", dims, re.ASCII):
+        raise argparse.ArgumentTypeError(f"expected NAME=1x3x320x320 with dimensions of at least 1, found {text!r}")
+    return name, tuple(int(d) for d in re.split("[x,]", dims))
+
+
+def add_sizes(parser: argparse.ArgumentParser, text: str = "shape of an input whose size is open; may be repeated") -> None:
+    parser.add_argument("--input", dest="inputs", action="append", type=named_shape, default=[], metavar="NAME=DIMS", help=text)
+
+
+def sizes(args: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+    """Input name -> shape.  UsageError for a name that is given twice."""
+    shapes = dict(args.inputs)
+    if len(shapes) != len(args.inputs):
+        raise UsageError("--input names the same input twice")
+    return shapes

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from tinynet.cli import output
-from tinynet.cli.arguments import add_threads, positive, positive_number
+from tinynet.cli.arguments import add_sizes, add_threads, positive, positive_number, sizes
 
 DEFAULT_SECONDS = 2.0
 LEAST_RUNS = 5
@@ -21,6 +21,7 @@ PROFILE_REPEAT = 10
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=".tnb or .onnx file")
     add_threads(parser)
+    add_sizes(parser)
     parser.add_argument("--runs", type=positive, metavar="N", help="how many runs to time, whatever they take")
     parser.add_argument("--seconds", type=positive_number, metavar="S",
                         help=f"how long to measure without --runs (default {DEFAULT_SECONDS:g})")
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
     start = perf_counter()
     model = tinynet.load(args.model, threads=args.threads)
+    if args.inputs:
+        model.reshape(sizes(args))
     load_ms = (perf_counter() - start) * 1e3
     with model:
         feed = random_inputs(model)

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from tinynet.cli import output
+from tinynet.cli.arguments import add_sizes, sizes
 from tinynet.errors import FileError, UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=".onnx file")
     parser.add_argument("-o", "--output", metavar="FILE", help="default: MODEL with the ending .tnb")
-    parser.add_argument("--input", dest="inputs", action="append", type=named_shape, default=[], metavar="NAME=DIMS",
-                        help="shape of an input, for example data=1x3x320x320; may be repeated")
+    add_sizes(parser, "fixes the shape of an input, for example data=1x3x320x320; may be repeated")
     parser.add_argument("--mean", nargs="+", metavar="V", help="mean of the pixel values: one number, or one per "
                         "channel, separated by blanks or commas")
     parser.add_argument("--std", nargs="+", metavar="V", help="their standard deviation, likewise")
@@ -33,14 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=("classify",), help="what the outputs mean, where it cannot be guessed")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors (and --json)")
-
-
-def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """NAME=1x3x320x320 -> (NAME, (1, 3, 320, 320)); commas work too."""
-    name, equals, dims = text.rpartition("=")
-    if not equals or not name or not re.fullmatch(r"[1-9][0-9]{0,9}([x,][1-9][0-9]{0,9})*", dims, re.ASCII):
-        raise argparse.ArgumentTypeError(f"expected NAME=1x3x320x320 with dimensions of at least 1, found {text!r}")
-    return name, tuple(int(d) for d in re.split("[x,]", dims))
 
 
 def height_width(text: str) -> tuple[int, int]:
@@ -87,9 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
-    shapes = dict(args.inputs)
-    if len(shapes) != len(args.inputs):
-        raise UsageError("--input names the same input twice")
+    shapes = sizes(args)
     labels = None
     if args.labels:
         from tinynet.tasks.labels import read_labels

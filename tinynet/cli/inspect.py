@@ -74,7 +74,14 @@ def weight_bytes(graph: Graph) -> int:
 
 def _tensor(graph: Graph, name: str) -> dict[str, Any]:
     tensor = graph.tensors[name]
-    return {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+    return {"name": name, "shape": _shape(graph, name), "dtype": tensor.dtype}
+
+
+def _shape(graph: Graph, name: str) -> list[int | str] | None:
+    """Numbers, and names of dimensions that are open; None where the file does not know."""
+    if graph.source and name not in graph.inputs and not graph.tensors[name].is_constant:
+        return None
+    return list(graph.dims.get(name, graph.tensors[name].shape))
 
 
 def _layer(graph: Graph, node: Node) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def _print(graph: Graph, path: str, file_bytes: int, version: str, layers: bool)
         if value:
             print(f"{output.paint(f'{key:<10}', 'bold')} {output.clean(value)}")
     for title, names in (("inputs", graph.inputs), ("outputs", graph.outputs)):
-        rows = [(t.name, t.dtype, output.shape(t.shape)) for t in (graph.tensors[name] for name in names)]
+        rows = [(t.name, t.dtype, output.shape(_shape(graph, t.name))) for t in (graph.tensors[name] for name in names)]
         print()
         output.print_table((title, "dtype", "shape"), rows)
     if layers:

@@ -86,7 +86,9 @@ def size(count: float) -> str:
     return f"{count:.2f} GB"
 
 
-def shape(dims: Sequence[int]) -> str:
+def shape(dims: Sequence[int | str] | None) -> str:
+    if dims is None:
+        return "open"
     return "x".join(map(str, dims)) or "scalar"
 
 

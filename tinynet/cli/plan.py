@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 
 from tinynet.cli import output
-from tinynet.cli.arguments import add_threads
+from tinynet.cli.arguments import add_sizes, add_threads, sizes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=".tnb or .onnx file")
     add_threads(parser)
+    add_sizes(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     import tinynet
 
     with tinynet.load(args.model, threads=args.threads) as model:
+        if args.inputs:
+            model.reshape(sizes(args))
         for text in (str(model.plan), "", str(model.memory)):
             for line in text.split("\n"):
                 output.show(line)

@@ -13,7 +13,7 @@ import warnings
 from typing import Any
 
 from tinynet.cli import output
-from tinynet.cli.arguments import add_threads, positive
+from tinynet.cli.arguments import add_sizes, add_threads, positive, sizes
 from tinynet.errors import FileError, InputError
 
 
@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="how many classes to print (default 5)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one per line, instead of those in the model")
     add_threads(parser)
+    add_sizes(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -37,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     with tinynet.load(args.model, threads=args.threads) as model, warnings.catch_warnings():
         # Pillow warns about large pictures and odd metadata long before it refuses; what matters becomes a note.
         warnings.simplefilter("ignore")
+        if args.inputs:
+            model.reshape(sizes(args))
         for image in args.images:
             entry, failure = _one(model, image, args, labels, notes)
             entries.append(entry)
