@@ -16,7 +16,7 @@ from typing import Any
 
 from tinynet import __version__
 from tinynet.converters.report import Report
-from tinynet.errors import FileError, FormatError, MissingExtraError, TinynetError, UnsupportedOpError, UsageError
+from tinynet.errors import FileError, FormatError, InputError, MissingExtraError, TinynetError, UnsupportedOpError, UsageError
 from tinynet.graph import Graph, Preprocess
 
 Progress = Callable[[float, str], None]
@@ -128,8 +128,9 @@ def _network(source: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],
             graph = Importer(opened, notes if not dims else []).run(shapes)
         except SettingsError as error:
             graph = Opener(opened, notes).run(inputs)
-            notes.append(f"what arrives as an input decides shapes ({error.names}): layers are chosen when the model runs; "
-                         "fix the input with --constant for a faster start")
+            graph.parameters = error.names
+            notes.append(f"the values of {', '.join(error.names)} decide shapes: layers are chosen when the model runs; "
+                         "fix them with --constant for a faster start")
             return graph, None
         except (UnsupportedOpError, FormatError) as error:
             failure = failure or error
@@ -137,15 +138,38 @@ def _network(source: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],
         if not dims:
             run_passes(graph, step)
             return graph, Model(graph)
-        graph = Opener(opened, notes).run(inputs)
+        graph = _general(opened, inputs, dims, shapes) or Opener(opened, notes).run(inputs)
         for name in dims:
             graph.tensors[name].shape = tuple(shapes[name])
+        graph.dims = dims
         named = dict.fromkeys(d for extents in dims.values() for d in extents if isinstance(d, str))
         notes.append(f"open sizes: {', '.join('unnamed' if d == '?' else d for d in named)}; "
                      + ", ".join(f"{name} is {'x'.join(map(str, shapes[name]))} by default" for name in dims)
                      + "; --input fixes them")
         return graph, OpenModel(graph)
-    raise failure
+    if not dims:
+        raise failure
+    given = " ".join(f"--input {name}={'x'.join(str(d) if isinstance(d, int) else 'SIZE' for d in extents)}"
+                     for name, extents in dims.items())
+    raise type(failure)(f"{failure}; none of the sizes tried fits: give them, as {given}",
+                        *([failure.operators] if isinstance(failure, UnsupportedOpError) else []))
+
+
+def _general(opened: Any, inputs: Mapping[str, Iterable[int]], dims: dict[str, tuple], default: dict[str, Any]) -> Graph | None:
+    """Layers that take any of the open sizes, if the network has such a form."""
+    from tinynet.converters.onnx import Importer
+    from tinynet.converters.onnx_open import with_sizes
+    from tinynet.converters.open_sizes import general, samples
+    from tinynet.converters.passes import run_passes
+
+    shapes = [{**inputs, **{name: with_sizes(extents, name, sizes) for name, extents in dims.items()}}
+              for sizes in samples(dims)]
+    fixed = {v.name: v.shape for v in Importer(opened, []).inputs(default)}
+    try:
+        return general(lambda each: run_passes(Importer(opened, []).run(each)), [{**fixed, **each} for each in shapes],
+                       {**fixed, **default})
+    except (UnsupportedOpError, FormatError, InputError):
+        return None
 
 
 def write_atomically(target: Path, data: bytes) -> None:

@@ -55,7 +55,7 @@ def _shortened(name: str, most: int = 48) -> str:
 class SettingsError(UnsupportedOpError):
     """All that is missing are the values of small inputs.  `names`: which."""
 
-    def __init__(self, error: UnsupportedOpError, names: str):
+    def __init__(self, error: UnsupportedOpError, names: list[str]):
         super().__init__(str(error), error.operators)
         self.names = names
 
@@ -82,7 +82,7 @@ class Importer:
         self.builder = Builder(self.graph, reserved, {output.name for output in self.proto.output})
 
     def run(self, overrides: Mapping[str, Iterable[int]]) -> Graph:
-        for value in resolve_inputs(self.source, self.initialisers, overrides, self.notes):
+        for value in self.inputs(overrides):
             self.graph.add(Tensor(value.name, value.shape, value.dtype))
             self.graph.inputs.append(value.name)
             self.values[value.name] = value
@@ -93,13 +93,17 @@ class Importer:
         self._meta()
         return self.graph
 
+    def inputs(self, overrides: Mapping[str, Iterable[int]]) -> list[Value]:
+        """The model's inputs; UsageError for sizes that are neither in the file nor given."""
+        return resolve_inputs(self.source, self.initialisers, overrides, self.notes)
+
     def _walk(self) -> None:
         for index, node in enumerate(self.proto.node):
             if index in self.live:
                 self._node(index, node)
         if self.refused:
             error = self._unsupported()
-            raise SettingsError(error, ", ".join(self.settings)) if self._only_settings else error
+            raise SettingsError(error, list(self.settings)) if self._only_settings else error
 
     def _initialisers(self) -> dict[str, onnx.TensorProto]:
         found = {tensor.name: tensor for tensor in self.proto.initializer}

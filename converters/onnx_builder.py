@@ -15,6 +15,10 @@ import numpy as np
 from tinynet.graph import Graph, Node, Tensor
 from tinynet.ops import ShapeError, Spec, make
 
+# TensorProto.DataType -> name; source graphs are finished where there is no onnx package to ask.
+ONNX_DTYPES = dict(enumerate((
+    "float32 uint8 int8 uint16 int16 int32 int64 string bool float16 float64 uint32 uint64 complex64 complex128 bfloat16 "
+    "float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz uint4 int4 float4_e2m1fn float8_e8m0fnu uint2 int2").split(), 1))
 RUNTIME_DTYPES = ("float32", "int64", "int32", "uint8", "int8", "bool")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 
 from tinynet.converters.onnx_builder import (
+    ONNX_DTYPES,
     RUNTIME_DTYPES,
     SHAPE_TYPES,
     Builder,
@@ -49,11 +49,9 @@ def size(b: Builder, x: Value) -> Value:
 
 def cast(b: Builder, x: Value, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:
     """`saturate` and `round_mode` only concern 8-bit floats."""
-    try:
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(to).name
-    except KeyError:
-        raise Malformed(f"to = {to} is no tensor type") from None
-    return _cast(b, x, dtype)
+    if to not in ONNX_DTYPES:
+        raise Malformed(f"to = {to} is no tensor type")
+    return _cast(b, x, ONNX_DTYPES[to])
 
 
 def cast_like(b: Builder, x: Value, like: Value, *, saturate: int = 1, round_mode: str = "up") -> Value:
