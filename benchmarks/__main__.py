@@ -28,7 +28,10 @@ def parser() -> argparse.ArgumentParser:
     ops.add_argument("--repeat", type=int, default=30)
     size = commands.add_parser("size", help="wheel, installed files, import time, memory")
     size.add_argument("--rounds", type=int, default=31, metavar="R")
-    for command in (models, peers, ops, size):
+    scaling = commands.add_parser("scaling", help="time against input size and threads, as a plot")
+    scaling.add_argument("--rounds", type=int, default=15, metavar="R")
+    scaling.add_argument("--plot", type=Path, metavar="FILE.png", help="default: benchmarks/results/scaling.png")
+    for command in (models, peers, ops, size, scaling):
         command.add_argument("--json", metavar="FILE", help="also write JSON; a bare name goes to benchmarks/results/")
     commands.add_parser("table", help="regenerate the tables in benchmarks/README.md")
     generate = commands.add_parser("generate", help="write the generated networks and print their paths")
@@ -84,6 +87,10 @@ def run(args: argparse.Namespace) -> int:
         from benchmarks import size
 
         return size.main(args.rounds, args.json)
+    if args.command == "scaling":
+        from benchmarks import scaling
+
+        return scaling.main(args.rounds, args.json, args.plot or scaling.PLOT)
     if args.command == "table":
         from benchmarks import table
 

@@ -44,7 +44,7 @@ def cell(row: Row | None, best: bool) -> str:
 def comparison_table(result: dict[str, Any]) -> str:
     """One line per model, one column per engine: median ms (ratio to tinynet); the fastest that is right is bold."""
     rows = rows_of(result)
-    engines = list(dict.fromkeys(r.engine for r in rows))
+    engines = [e for e in dict.fromkeys(r.engine for r in rows) if any(r.engine == e and r.median_ms is not None for r in rows)]
     lines = ["| model | " + " | ".join(f"{e} {version(result, e)}" for e in engines) + " |",
              "|---|" + "---|" * len(engines)]
     for model in dict.fromkeys(r.model for r in rows):
@@ -75,7 +75,14 @@ def size_table(result: dict[str, Any]) -> str:
     return "\n".join(lines + [f"| {row['what']} | {row['text']} |" for row in result["rows"]])
 
 
-TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_table, "size": size_table}
+def scaling_table(result: dict[str, Any]) -> str:
+    lines = ["| model | threads | size | median ms | GFLOP/s |", "|---|---|---|---|---|"]
+    return "\n".join(lines + [
+        f"| {r['model']} | {r['threads']} | {r['size']} | {report.number(r['median_ms'])} | "
+        f"{2e-6 * r['macs'] / r['median_ms']:.1f} |" for r in result["rows"]])
+
+
+TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_table, "size": size_table, "scaling": scaling_table}
 
 
 def section(result: dict[str, Any]) -> str:

@@ -40,9 +40,9 @@ def test_a_path_is_written_where_it_says(folder, tmp_path):
 
 def test_comparison_table(folder):
     text = table.generated(table.load(folder))
-    assert "| model | tinynet 0.1.0 | onnxruntime 1.2.3 | opencv 5.0 | litert  |" in text
-    assert "| net | **2.00** | 3.00 (1.50) | wrong | - |" in text
-    assert "| big | 100 | **90.0 (0.90)** | - | - |" in text
+    assert "| model | tinynet 0.1.0 | onnxruntime 1.2.3 | opencv 5.0 |\n" in text
+    assert "| net | **2.00** | 3.00 (1.50) | wrong |\n" in text
+    assert "| big | 100 | **90.0 (0.90)** | - |" in text
     assert "2 models: geometric mean 1.16, least 0.90 (big, onnxruntime)." in text
     assert "### peers, 2 threads, " in text
 
@@ -82,3 +82,15 @@ def test_ops_and_size_sections():
     text = table.generated([ops, size])
     assert "### ops, 1 thread, CPU, D\n" in text and "| 1x1 | avx2 | 50.0 | 90 |" in text
     assert "### size, CPU, D\n" in text and "| wheel | 1.00 MB |" in text
+
+
+def test_scaling_is_drawn_and_tabled(tmp_path):
+    pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
+    from benchmarks import scaling
+
+    rows = [{"model": name, "threads": threads, "size": size, "median_ms": size / threads, "min_ms": 1.0, "macs": size ** 2}
+            for name in ("a", "b") for threads in (1, 2) for size in ((128, scaling.USUAL_SIZE) if threads == 1 else
+                                                                     (scaling.USUAL_SIZE,))]
+    scaling.draw(rows, tmp_path / "deep" / "plot.png")
+    assert (tmp_path / "deep" / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert "| a | 2 | 224 | 112 | 0.0 |" in table.scaling_table({"rows": rows})
