@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def load(source: Any, threads: int | None = None, max_ram: int | None = None, max_macs: int | None = None,
-         mmap: bool = True, verify: bool = True, winograd: bool = True) -> Model:
+         mmap: bool = True, verify: bool = True, winograd: bool = True, tune: bool = False) -> Model:
     """A Model from a `.tnb` file (path or bytes), or from an `.onnx` path, which is converted in memory.
 
     threads: how many a run may use; default TINYNET_NUM_THREADS, else the CPUs that the process may use.
@@ -32,6 +32,8 @@ def load(source: Any, threads: int | None = None, max_ram: int | None = None, ma
     mapped file that somebody shortens while it is in use ends the process with SIGBUS.
     winograd: let 3x3 convolutions that gain from it use Winograd's algorithm, which takes memory for transformed weights (not
     if max_ram forbids it) and rounds a little differently.
+    tune: time Winograd's algorithm against direct convolution for each such layer, on this machine, while loading (tens of
+    milliseconds for each different layer).  float32 results then depend on which was faster.
     verify: read the whole file once and compare its checksum; False loads huge files lazily.
 
     Raises FileError (missing, unreadable), FormatError (corrupt), UnsupportedOpError, LimitError, UsageError.
@@ -52,8 +54,8 @@ def load(source: Any, threads: int | None = None, max_ram: int | None = None, ma
     if graph.open:
         from tinynet.open_model import OpenModel
 
-        return OpenModel(graph, buffer, threads, max_ram, max_macs, winograd)
-    return Model(graph, buffer, threads, max_ram, max_macs, winograd)
+        return OpenModel(graph, buffer, threads, max_ram, max_macs, winograd, tune)
+    return Model(graph, buffer, threads, max_ram, max_macs, winograd, tune)
 
 
 def __getattr__(name: str) -> Any:

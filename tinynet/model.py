@@ -98,8 +98,15 @@ class Model:
     """
 
     def __init__(self, graph: Graph, buffer: Any = None, threads: int | None = None,
-                 max_ram: int | None = None, max_macs: int | None = None, winograd: int = True):
+                 max_ram: int | None = None, max_macs: int | None = None, winograd: int | dict[str, int] = True,
+                 tune: bool = False):
         self.threads = check_threads(threads)
+        if tune and winograd:
+            from tinynet.tune import winograd_sizes
+
+            # Planned once before: what the limits refuse is not timed.
+            make_plan(graph, buffer, self.threads, Limits(max_ram, max_macs), False)
+            winograd = winograd_sizes(graph, buffer, self.threads)
         self.graph = graph
         self.meta: Meta = graph.meta
         self.plan: Plan = make_plan(graph, buffer, self.threads, Limits(max_ram, max_macs), winograd)

@@ -28,11 +28,12 @@ class OpenModel(Model):
     """
 
     def __init__(self, graph: Graph, buffer: Any = None, threads: int | None = None,
-                 max_ram: int | None = None, max_macs: int | None = None, winograd: int = True):
+                 max_ram: int | None = None, max_macs: int | None = None, winograd: int = True,
+                 tune: bool = False):
         self.source, self.meta = graph, graph.meta
         self.threads = check_threads(threads)
         self.dims = {name: graph.dims.get(name, graph.tensors[name].shape) for name in graph.inputs}
-        self._options = (buffer, self.threads, max_ram, max_macs, winograd)
+        self._options = (buffer, self.threads, max_ram, max_macs, winograd, tune)
         self._parameters = list(graph.parameters)
         self._planned: OrderedDict[Any, Model] = OrderedDict()
         self._lock = threading.Lock()

@@ -134,7 +134,7 @@ class Builder:
     """What `Op.lower` talks to."""
 
     def __init__(self, graph: Graph, storage: Storage, weight_file: Any, threads: int, limits: Limits | None = None,
-                 winograd: int = True):
+                 winograd: int | dict[str, int] = True):
         self.graph = graph
         self.limits = limits or Limits()
         self.storage = storage
@@ -152,6 +152,11 @@ class Builder:
 
     def begin(self, node: Node) -> None:
         self._node, self._node_scratch = node, 0
+
+    @property
+    def node_name(self) -> str:
+        """Of the layer that is being lowered."""
+        return self._node.name if self._node is not None else ""
 
     # ---- operands
 
@@ -382,10 +387,10 @@ def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int], int]:
 
 
 def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: Limits | None = None,
-              winograd: int = True) -> Plan:
+              winograd: int | dict[str, int] = True) -> Plan:
     """Plan a graph.  `weight_file`: the buffer that its constants are views of, or None if they are arrays of their own.
     `winograd`: let each 3x3 convolution choose, False: never, 2 or 4: tiles of that size wherever they can be used;
-    never, if `limits` does not allow the memory for it.
+    never, if `limits` does not allow the memory for it; a dictionary: as it says for each layer's name.
 
     Raises FormatError (a node contradicts its kind's rule), UnsupportedOpError (unknown kind) and LimitError.
     """
@@ -452,7 +457,7 @@ def _join_separable(graph: Graph, operators: list[ops.Op], macs: list[int]) -> t
 
 
 def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: Any, threads: int, limits: Limits,
-           winograd: int) -> Plan:
+           winograd: int | dict[str, int]) -> Plan:
     graph, operators, macs = _join_separable(graph, operators, macs)
     storage = Storage(graph, operators)
     arena, offsets = _arena(graph, storage)

@@ -22,6 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=".tnb or .onnx file")
     add_threads(parser)
     add_sizes(parser)
+    parser.add_argument("--tune", action="store_true", help="time Winograd against direct convolution layer by layer while "
+                        "loading; results then depend a little on what was faster")
     parser.add_argument("--runs", type=positive, metavar="N", help="how many runs to time, whatever they take")
     parser.add_argument("--seconds", type=positive_number, metavar="S",
                         help=f"how long to measure without --runs (default {DEFAULT_SECONDS:g})")
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from tinynet.model import random_inputs
 
     start = perf_counter()
-    model = tinynet.load(args.model, threads=args.threads)
+    model = tinynet.load(args.model, threads=args.threads, tune=args.tune)
     if args.inputs:
         model.reshape(sizes(args))
     load_ms = (perf_counter() - start) * 1e3

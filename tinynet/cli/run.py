@@ -24,6 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="FILE", help="class names, one per line, instead of those in the model")
     add_threads(parser)
     add_sizes(parser)
+    parser.add_argument("--tune", action="store_true", help="time Winograd against direct convolution layer by layer while "
+                        "loading; results then depend a little on what was faster")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     entries: list[dict[str, Any]] = []
     notes: dict[str, None] = {}
     code = 0
-    with tinynet.load(args.model, threads=args.threads) as model, warnings.catch_warnings():
+    with tinynet.load(args.model, threads=args.threads, tune=args.tune) as model, warnings.catch_warnings():
         # Pillow warns about large pictures and odd metadata long before it refuses; what matters becomes a note.
         warnings.simplefilter("ignore")
         if args.inputs:

@@ -113,11 +113,16 @@ class Conv2d(Activated):
         )
         return True
 
+    def may_use_winograd(self, w: tuple[int, ...]) -> bool:
+        """w: shape of the weights, [O, kh, kw, C]."""
+        return w[1:3] == (3, 3) and self.strides == (1, 1) and self.dilations == (1, 1) and self.groups == 1
+
     def _winograd_size(self, builder: Any, x: Any, y: Any, w: tuple[int, ...]) -> int:
         """Outputs per side of a Winograd tile, or 0: direct."""
-        fits = w[1:3] == (3, 3) and self.strides == (1, 1) and self.dilations == (1, 1) and self.groups == 1
-        if not fits or not x.size or not y.size:
+        if not self.may_use_winograd(w) or not x.size or not y.size:
             return 0
+        if isinstance(builder.winograd, dict):
+            return builder.winograd.get(builder.node_name, 0)
         if builder.winograd in SIZES:
             return builder.winograd
         return choose_size(y.shape[0], y.shape[1:3], w[3], w[0]) if builder.winograd else 0
