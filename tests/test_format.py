@@ -9,7 +9,6 @@ import shutil
 import struct
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +77,7 @@ def content(graph: Graph) -> dict:
                     for name, t in graph.tensors.items()},
         "nodes": [(n.op, n.name, n.inputs, n.outputs, {k: text(v) for k, v in n.attrs.items()}, n.macs)
                   for n in graph.nodes],
-        "inputs": graph.inputs, "outputs": graph.outputs, "meta": text(asdict(graph.meta)),
+        "inputs": graph.inputs, "outputs": graph.outputs, "meta": text(graph.meta),
     }
 
 

@@ -209,7 +209,7 @@ def test_a_shape_that_depends_on_data_is_refused():
 def test_formulas_survive_the_file_and_are_checked():
     graph = tnb.read(CONVERTED["layers"])
     assert graph.formulas and graph.dims == {"x": ("N", 3, "H", "W")}
-    node, attribute, position, *_ = graph.formulas[0]
+    node, attribute, position, *_ = graph.formulas[0].values()
     for wrong in (Formula(len(graph.nodes), attribute, position, 1, 1, 0, ()), Formula(node, "none", position, 1, 1, 0, ()),
                   Formula(node, attribute, 99, 1, 1, 0, ()), Formula(node, attribute, position, 1, 0, 0, ())):
         graph.formulas = [wrong]

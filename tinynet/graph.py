@@ -6,22 +6,25 @@ of its kind in `tinynet/ops`.  Shapes are static, except in a source graph: see 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
+
+from tinynet.record import Record
 
 DTYPES = {"float32": 4, "int64": 8, "int32": 4, "uint8": 1, "int8": 1, "bool": 1, "float16": 2, "float64": 8}
 
 
-@dataclass
-class Tensor:
+class Tensor(Record):
     """One value.  `data` is None for what is computed at run time; a constant holds a numpy array, or, straight
     from a file, any buffer of `nbytes` bytes in the order that `layout` names (see `tinynet/layouts.py`)."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-    data: Any = None
-    layout: str = "plain"
+    __slots__ = ("name", "shape", "dtype", "data", "layout")
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: str = "float32", data: Any = None, layout: str = "plain"):
+        self.name = name
+        self.shape = shape
+        self.dtype = dtype
+        self.data = data
+        self.layout = layout
 
     @property
     def size(self) -> int:
@@ -35,49 +38,61 @@ class Tensor:
         return self.data is not None
 
 
-@dataclass
-class Node:
+class Node(Record):
     """One layer: `op` is the kind (a name in `tinynet.ops`), `attrs` only holds what differs from the defaults."""
 
-    op: str
-    name: str
-    inputs: list[str]
-    outputs: list[str]
-    attrs: dict[str, Any] = field(default_factory=dict)
-    macs: int = 0
+    __slots__ = ("op", "name", "inputs", "outputs", "attrs", "macs")
+
+    def __init__(self, op: str, name: str, inputs: list[str], outputs: list[str], attrs: dict[str, Any] | None = None,
+                 macs: int = 0):
+        self.op = op
+        self.name = name
+        self.inputs = inputs
+        self.outputs = outputs
+        self.attrs = {} if attrs is None else attrs
+        self.macs = macs
 
 
-@dataclass
-class Preprocess:
+class Preprocess(Record):
     """How a picture becomes the input tensor: resize, colour order, then (v - mean) / std on pixel values 0..255."""
 
-    resize: str = "stretch"          # stretch | crop (resize the short side, cut the centre) | letterbox
-    color: str = "rgb"               # rgb | bgr | gray
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    size: tuple[int, ...] = ()       # (height, width); empty: taken from the model's input
-    given: bool = False              # False: nothing was said at conversion, these are the defaults
+    __slots__ = ("resize", "color", "mean", "std", "size", "given")
+
+    def __init__(self, resize: str = "stretch", color: str = "rgb", mean: tuple[float, ...] = (0.0,),
+                 std: tuple[float, ...] = (1.0,), size: tuple[int, ...] = (), given: bool = False):
+        self.resize = resize         # stretch | crop (resize the short side, cut the centre) | letterbox
+        self.color = color           # rgb | bgr | gray
+        self.mean = mean
+        self.std = std
+        self.size = size             # (height, width); empty: taken from the model's input
+        self.given = given           # False: nothing was said at conversion, these are the defaults
 
 
-@dataclass
-class Meta:
+class Meta(Record):
     """What the file says about itself.  Nothing here changes what `run` computes."""
 
-    name: str = ""
-    task: str = ""                                     # "classify" | "" (raw outputs)
-    preprocess: Preprocess = field(default_factory=Preprocess)
-    labels: list[str] = field(default_factory=list)
-    source_format: str = ""                            # "onnx"
-    source_sha256: str = ""
-    source_opset: int = 0
-    converter: str = ""                                # "tinynet 0.1.0"
-    source_operators: int = 0                          # nodes in the source, before any rewrite
-    parameters: int = 0
-    macs: int = 0
-    arena_bytes: int = 0
-    selftest_seed: int = 0                             # input generator's seed; see tinynet/selftest.py
-    selftest_index: list[int] = field(default_factory=list)
-    selftest_value: list[float] = field(default_factory=list)
+    __slots__ = ("name", "task", "preprocess", "labels", "source_format", "source_sha256", "source_opset", "converter",
+                 "source_operators", "parameters", "macs", "arena_bytes", "selftest_seed", "selftest_index", "selftest_value")
+
+    def __init__(self, name: str = "", task: str = "", preprocess: Preprocess | None = None,
+                 labels: list[str] | None = None, source_format: str = "", source_sha256: str = "", source_opset: int = 0,
+                 converter: str = "", source_operators: int = 0, parameters: int = 0, macs: int = 0, arena_bytes: int = 0,
+                 selftest_seed: int = 0, selftest_index: list[int] | None = None, selftest_value: list[float] | None = None):
+        self.name = name
+        self.task = task                               # "classify" | "" (raw outputs)
+        self.preprocess = preprocess or Preprocess()
+        self.labels = labels or []
+        self.source_format = source_format             # "onnx"
+        self.source_sha256 = source_sha256
+        self.source_opset = source_opset
+        self.converter = converter                     # "tinynet 0.1.0"
+        self.source_operators = source_operators       # nodes in the source, before any rewrite
+        self.parameters = parameters
+        self.macs = macs
+        self.arena_bytes = arena_bytes
+        self.selftest_seed = selftest_seed             # input generator's seed; see tinynet/selftest.py
+        self.selftest_index = selftest_index or []
+        self.selftest_value = selftest_value or []
 
     @property
     def label(self) -> str:
@@ -85,36 +100,45 @@ class Meta:
         return "".join(c if c.isprintable() else "\ufffd" for c in self.name[:200]) or "model"
 
 
-class Formula(NamedTuple):
+class Formula(Record):
     """Element `position` of the integers `attribute` of node number `node`, where sizes are open:
     multiplier * d1 * d2 * ... // divisor + offset, each d the extent of a (tensor, axis)."""
 
-    node: int
-    attribute: str
-    position: int
-    multiplier: int
-    divisor: int
-    offset: int
-    factors: tuple[tuple[str, int], ...]
+    __slots__ = ("node", "attribute", "position", "multiplier", "divisor", "offset", "factors")
+
+    def __init__(self, node: int, attribute: str, position: int, multiplier: int, divisor: int, offset: int,
+                 factors: tuple[tuple[str, int], ...]):
+        self.node = node
+        self.attribute = attribute
+        self.position = position
+        self.multiplier = multiplier
+        self.divisor = divisor
+        self.offset = offset
+        self.factors = factors
 
 
-@dataclass
-class Graph:
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    meta: Meta = field(default_factory=Meta)
-    # Open networks: input -> its dimensions, a name where the size is chosen at run time (equal names, equal sizes; "?"
-    # stands for itself alone).  The tensors' shapes then hold default sizes, or 0 where there is none.
-    dims: dict[str, tuple[int | str, ...]] = field(default_factory=dict)
-    formulas: list[Formula] = field(default_factory=list)
-    # True: nodes are ONNX operators (op "onnx.Conv") on computed tensors whose shape and dtype say nothing yet; sizes and
-    # the values of `parameters` turn it into layers (converters/finish.py).
-    source: bool = False
-    parameters: list[str] = field(default_factory=list)      # inputs whose values decide shapes
-    # output -> (axis, int64 scalar): only so many entries of that axis count; the scalars are the last outputs
-    counts: dict[str, tuple[int, str]] = field(default_factory=dict)
+class Graph(Record):
+    __slots__ = ("tensors", "nodes", "inputs", "outputs", "meta", "dims", "formulas", "source", "parameters", "counts")
+
+    def __init__(self, tensors: dict[str, Tensor] | None = None, nodes: list[Node] | None = None,
+                 inputs: list[str] | None = None, outputs: list[str] | None = None, meta: Meta | None = None,
+                 dims: dict[str, tuple[int | str, ...]] | None = None, formulas: list[Formula] | None = None,
+                 source: bool = False, parameters: list[str] | None = None, counts: dict[str, tuple[int, str]] | None = None):
+        self.tensors = {} if tensors is None else tensors
+        self.nodes = [] if nodes is None else nodes
+        self.inputs = [] if inputs is None else inputs
+        self.outputs = [] if outputs is None else outputs
+        self.meta = Meta() if meta is None else meta
+        # Open networks: input -> its dimensions, a name where the size is chosen at run time (equal names, equal sizes; "?"
+        # stands for itself alone).  The tensors' shapes then hold default sizes, or 0 where there is none.
+        self.dims = {} if dims is None else dims
+        self.formulas = [] if formulas is None else formulas
+        # True: nodes are ONNX operators (op "onnx.Conv") on computed tensors whose shape and dtype say nothing yet; sizes and
+        # the values of `parameters` turn it into layers (converters/finish.py).
+        self.source = source
+        self.parameters = [] if parameters is None else parameters      # inputs whose values decide shapes
+        # output -> (axis, int64 scalar): only so many entries of that axis count; the scalars are the last outputs
+        self.counts = {} if counts is None else counts
 
     @property
     def open(self) -> bool:

@@ -8,24 +8,24 @@ between the blocks that overlap it in time, or on top of them.
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
+from tinynet.record import Record
 
 ALIGN = 64
 # The search looks at every pair of blocks; graphs with more of them are no networks, and get the quick way.
 MOST_SEARCHED = 2000
 
 
-@dataclass(frozen=True)
-class Block:
-    name: str
-    nbytes: int
-    first: int          # step that writes it first
-    last: int           # step that reads it last, >= first
+class Block(Record):
+    __slots__ = ("name", "nbytes", "first", "last")
+
+    def __init__(self, name: str, nbytes: int, first: int, last: int):
+        self.name = name
+        self.nbytes = nbytes
+        self.first = first          # step that writes it first
+        self.last = last            # step that reads it last, >= first
 
 
-@dataclass
-class MemoryMap:
+class MemoryMap(Record):
     """Offsets of the blocks in one arena.
 
     `arena_bytes` is what the activations need, `lower_bound` the largest sum of blocks that live at the same time: no
@@ -34,14 +34,19 @@ class MemoryMap:
     top.
     """
 
-    blocks: list[Block] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    arena_bytes: int = 0
-    lower_bound: int = 0
-    scratch_bytes: int = 0
-    constant_bytes: int = 0
-    weight_bytes: int = 0
-    output_bytes: int = 0
+    __slots__ = ("blocks", "offsets", "arena_bytes", "lower_bound", "scratch_bytes", "constant_bytes", "weight_bytes",
+                 "output_bytes")
+
+    def __init__(self, blocks: list[Block], offsets: list[int], arena_bytes: int, lower_bound: int,
+                 scratch_bytes: int = 0, constant_bytes: int = 0, weight_bytes: int = 0, output_bytes: int = 0):
+        self.blocks = blocks
+        self.offsets = offsets
+        self.arena_bytes = arena_bytes
+        self.lower_bound = lower_bound
+        self.scratch_bytes = scratch_bytes
+        self.constant_bytes = constant_bytes
+        self.weight_bytes = weight_bytes
+        self.output_bytes = output_bytes
 
     @property
     def run_bytes(self) -> int:
@@ -104,6 +109,8 @@ def _place(blocks: list[Block], order: list[int]) -> tuple[list[int], int]:
 
 def _reuse(blocks: list[Block]) -> tuple[list[int], int]:
     """Offsets by time alone: a block takes the place of a dead one of its size, or a new place."""
+    import heapq
+
     offsets = [0] * len(blocks)
     alive: list[tuple[int, int]] = []              # last step, block
     free: dict[int, list[int]] = {}                # size -> offsets

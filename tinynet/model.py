@@ -335,11 +335,9 @@ class Model:
 
         For comparing layer by layer: slow, and it needs as much memory as all activations together.
         """
-        from dataclasses import replace
-
         if self._closed:
             raise UsageError("this model is closed: load it again")
-        graph = replace(self.graph, outputs=[n for node in self.graph.nodes for n in node.outputs])
+        graph = self.graph.replaced(outputs=[n for node in self.graph.nodes for n in node.outputs])
         return Model(graph, self._weights, self.threads).run(inputs)
 
     def __call__(self, image: Any, top: int = 5) -> Any:

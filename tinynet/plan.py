@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from tinynet.flatbuffer import show
 from tinynet.graph import DTYPES, Graph, Node
 from tinynet.kernels import engine
 from tinynet.ops import separable_conv2d
+from tinynet.record import Record
 from tinynet.storage import Storage, row_length
 
 # More scratch memory than any machine has; offsets into less never overflow 64 bits.
@@ -51,14 +51,16 @@ class Operand(NamedTuple):
     root: str = ""           # owner, for space ARENA before the offsets are known
 
 
-@dataclass(frozen=True)
-class View:
+class View(Record):
     """A tensor as a kernel sees it: rows of the last axis, `ld` elements apart."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    ld: int
+    __slots__ = ("name", "shape", "dtype", "ld")
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: str, ld: int):
+        self.name = name
+        self.shape = shape
+        self.dtype = dtype
+        self.ld = ld
 
     @property
     def row(self) -> int:
@@ -89,36 +91,44 @@ class View:
         return tuple(reversed(out))
 
 
-class Blob(NamedTuple):
+class Blob(Record):
     """A constant made by the plan; `fill` writes its bytes into an array."""
 
-    nbytes: int
-    fill: Callable[[np.ndarray], None]
+    __slots__ = ("nbytes", "fill")
+
+    def __init__(self, nbytes: int, fill: Callable[[np.ndarray], None]):
+        self.nbytes = nbytes
+        self.fill = fill
 
 
-@dataclass
-class Step:
-    """One row of the plan.  `kernel` is the native kernel's name, or `python` for the numpy reference."""
+class Step(Record):
+    """One row of the plan.  `kernel` is the native kernel's name, or `python` for the numpy reference of `op`."""
 
-    node: Node
-    kernel: str
-    operands: list[Operand | None] = field(default_factory=list)
-    params: dict[str, Any] = field(default_factory=dict)
-    parallel: bool = False
-    macs: int = 0
-    op: Any = None
+    __slots__ = ("node", "kernel", "operands", "params", "parallel", "macs", "op")
+
+    def __init__(self, node: Node, kernel: str, operands: list[Operand | None], params: dict[str, Any],
+                 parallel: bool = False, macs: int = 0, op: Any = None):
+        self.node = node
+        self.kernel = kernel
+        self.operands = operands
+        self.params = params
+        self.parallel = parallel
+        self.macs = macs
+        self.op = op
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Record):
     """What the caller allows one run; checked before anything of that size is made.
 
     `ram`: bytes besides weights and inputs.  `macs`: multiply-accumulates, and as many elements compared or moved by layers
     that have none.
     """
 
-    ram: int | None = None
-    macs: int | None = None
+    __slots__ = ("ram", "macs")
+
+    def __init__(self, ram: int | None = None, macs: int | None = None):
+        self.ram = ram
+        self.macs = macs
 
     def check_ram(self, graph: Graph, need: int, least: str = "") -> None:
         if self.ram is not None and need > self.ram:
@@ -295,27 +305,30 @@ class Builder:
         return True
 
 
-@dataclass
-class Segment:
+class Segment(Record):
     """Native steps first .. last of the program, or one python step."""
 
-    first: int = 0
-    last: int = 0
-    python: Step | None = None
+    __slots__ = ("first", "last", "python")
+
+    def __init__(self, first: int = 0, last: int = 0, python: Step | None = None):
+        self.first = first
+        self.last = last
+        self.python = python
 
 
-@dataclass
 class Plan:
-    graph: Graph
-    steps: list[Step]
-    segments: list[Segment]
-    program: Any
-    memory: memory.MemoryMap
-    constants: Any
-    storage: Storage
-    offsets: dict[str, int]
-    macs: int
-    isa: str
+    def __init__(self, graph: Graph, steps: list[Step], program: Any, memory: memory.MemoryMap, constants: Any,
+                 storage: Storage, offsets: dict[str, int], macs: int, isa: str):
+        self.graph = graph
+        self.steps = steps
+        self.segments: list[Segment] = []
+        self.program = program
+        self.memory = memory
+        self.constants = constants
+        self.storage = storage
+        self.offsets = offsets
+        self.macs = macs
+        self.isa = isa
 
     @property
     def parallel(self) -> bool:
@@ -453,7 +466,7 @@ def _join_separable(graph: Graph, operators: list[ops.Op], macs: list[int]) -> t
         kept_macs.append(cost)
     between = {graph.nodes[i].outputs[0] for i in gone}
     tensors = {name: t for name, t in graph.tensors.items() if name not in between}
-    return replace(graph, nodes=nodes, tensors=tensors), kept, kept_macs
+    return graph.replaced(nodes=nodes, tensors=tensors), kept, kept_macs
 
 
 def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: Any, threads: int, limits: Limits,
@@ -470,7 +483,7 @@ def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: 
             continue
         if not op.lower(builder, node):
             del builder.steps[before:]
-            builder.steps.append(Step(node, "python", macs=node_macs, op=op))
+            builder.steps.append(Step(node, "python", [], {}, macs=node_macs, op=op))
         elif len(builder.steps) > before:
             made = builder.steps[before:]
             largest = max(made, key=lambda s: s.macs)
@@ -520,7 +533,7 @@ def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.Mem
         at += memory.align(blob.nbytes)
     level = kernels.isa()
     program = engine.Program(level)
-    plan = Plan(graph, builder.steps, [], program, arena, constants, storage, offsets, macs, level)
+    plan = Plan(graph, builder.steps, program, arena, constants, storage, offsets, macs, level)
     for step in builder.steps:
         if step.kernel == "python":
             plan.segments.append(Segment(python=step))

@@ -13,27 +13,31 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 
 from tinynet.graph import DTYPES, Graph, Node
 from tinynet.ops import Op
+from tinynet.record import Record
 
 # Tensors that move into a concat's output together; following more of them costs time that grows with their square.
 MOST_MOVED = 200
 
 
-@dataclass(frozen=True)
-class Place:
-    root: str
-    offset: int         # elements
-    ld: int             # elements from one row (last axis) to the next
+class Place(Record):
+    __slots__ = ("root", "offset", "ld")
+
+    def __init__(self, root: str, offset: int, ld: int):
+        self.root = root
+        self.offset = offset        # elements
+        self.ld = ld                # elements from one row (last axis) to the next
 
 
-@dataclass(frozen=True)
-class Link:
-    parent: str
-    offset: int         # elements of the parent counted as if it were contiguous (range), or channels
-    channels: bool
+class Link(Record):
+    __slots__ = ("parent", "offset", "channels")
+
+    def __init__(self, parent: str, offset: int, channels: bool):
+        self.parent = parent
+        self.offset = offset        # elements of the parent counted as if it were contiguous (range), or channels
+        self.channels = channels
 
 
 def row_length(shape: tuple[int, ...]) -> int:

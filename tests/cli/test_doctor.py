@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -27,7 +26,7 @@ def altered(model, tmp_path):
     """altered(index, value): the model's file with another record of its self-test"""
     def call(index, value):
         graph = format.read(model.read_bytes(), "colours")
-        graph.meta = replace(graph.meta, selftest_index=index, selftest_value=value)
+        graph.meta = graph.meta.replaced(selftest_index=index, selftest_value=value)
         (tmp_path / "altered.tnb").write_bytes(write(graph))
         return tmp_path / "altered.tnb"
     return call
