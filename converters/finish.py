@@ -51,7 +51,7 @@ def finish(source: Graph, shapes: Mapping[str, tuple[int, ...]], values: Mapping
 class _Walk:
     def __init__(self, source: Graph, shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, np.ndarray]):
         self.source = source
-        self.graph = Graph(meta=replace(source.meta), counts={})
+        self.graph = Graph(meta=source.meta.replaced())
         self.builder = Builder(self.graph, set(source.tensors), set(source.outputs))
         self.values: dict[str, Value | None] = {}
         self.node = ""

@@ -1,7 +1,7 @@
 # What every kernel file uses: the C structures, operands by number, the split of work over threads.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cdef extern from "step.h":
@@ -106,16 +106,16 @@ cdef extern from "step.h":
     void tn_run_job(tn_job job, void *argument, int threads) nogil
     void tn_barrier(tn_team *team) nogil
 
-# name -> (address of the kernel, names of its parameters)
+# name -> (address of the kernel, names of its parameters, which of them are doubles)
 cdef dict _KERNELS = {}
 
 
 cdef int _declare(str name, tn_kernel kernel, Py_ssize_t size, str params) except -1:
     """Parameters are the fields of the kernel's struct in order; a trailing * marks a double."""
-    cdef tuple names = tuple(params.split())
+    cdef list names = params.split()
     if size != 8 * len(names) or len(names) > TN_MAX_PARAMS:
         raise SystemError(f"kernel {name}: {len(names)} names for {size // 8} parameters")
-    _KERNELS[name] = (<size_t>kernel, names)
+    _KERNELS[name] = (<size_t>kernel, tuple([n.rstrip("*") for n in names]), tuple([n.endswith("*") for n in names]))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 import shutil
 import struct
@@ -25,6 +26,7 @@ from tinynet.converters._schema.Model import Model as RootTable
 from tinynet.errors import FileError, FormatError, LimitError, TinynetError
 from tinynet.graph import Graph, Meta, Node, Tensor
 from tinynet.graph import Preprocess as Prep
+from tinynet.kernels import engine
 from tinynet.layouts import hwoi_panels, nbytes, ohwi_panels, pack, unpack
 
 SCHEMA = Path(__file__).parents[1] / "tinynet" / "model.fbs"
@@ -494,6 +496,16 @@ def test_golden_file_of_1_0():
     data = path.read_bytes()
     assert len(data) < 4096
     assert content(tnb.read(data)) == content(golden_v1_0())
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 127, 128, 129, 136, 4096, 40003])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_checksum_is_the_sum_of_words(size, threads):
+    data = random.Random(size).randbytes(size + 3)
+    for start in (0, 3):                                # of no alignment, too
+        part = data[start:start + size]
+        words = (int.from_bytes(part[i:i + 8], "little") for i in range(0, size, 8))
+        assert engine.sum_words(memoryview(data)[start:start + size], threads) == sum(words) % 2 ** 64
 
 
 def test_reading_imports_neither_numpy_nor_flatbuffers():

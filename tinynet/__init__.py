@@ -41,8 +41,9 @@ def load(source: Any, threads: int | None = None, max_ram: int | None = None, ma
     import os
 
     from tinynet import format
-    from tinynet.model import Model
+    from tinynet.model import Model, check_threads
 
+    threads = check_threads(threads)
     if isinstance(source, (str, os.PathLike)) and os.fspath(source).endswith(".onnx"):
         from tinynet.converters import convert_bytes
 
@@ -50,7 +51,7 @@ def load(source: Any, threads: int | None = None, max_ram: int | None = None, ma
     buffer, name = format.open_buffer(source, mmap=mmap)
     graph = format.read(buffer, name)
     if verify:
-        format.verify(buffer, name)
+        format.verify(buffer, name, threads)
     if graph.open:
         from tinynet.open_model import OpenModel
 

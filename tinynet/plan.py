@@ -155,7 +155,7 @@ class Builder:
         self.parallel_nanoseconds = 0.0
         self.blobs: list[Blob] = []
         self.constant_bytes = 0
-        self._weight_file = np.frombuffer(weight_file, np.uint8) if weight_file is not None else None
+        self._weight_file = engine.span(weight_file) if weight_file is not None else (0, 0)
         self._cache: dict[Any, Operand] = {}
         self._node: Node | None = None
         self._node_scratch = 0
@@ -185,10 +185,12 @@ class Builder:
     def weights(self, name: str, layout: str) -> Operand:
         """A constant in the order that the kernel reads: in place in the file, or packed now if it lies otherwise."""
         key = (name, layout)
-        if key not in self._cache:
-            flat = self.packed(name, layout)
-            self._cache[key] = self._in_file(flat) or self._append(flat)
-        return self._cache[key]
+        found = self._cache.get(key)
+        if found is None:
+            t = self.graph.tensors[name]
+            found = self._in_file(t.data) if t.layout == layout else None
+            found = self._cache[key] = found or self._append(self.packed(name, layout))
+        return found
 
     def packed(self, name: str, layout: str) -> np.ndarray:
         """A constant's elements in that order; a view of the file if they lie so."""
@@ -198,12 +200,12 @@ class Builder:
         self.reserve(layouts.nbytes(t.shape, t.dtype, layout))
         return layouts.pack(layouts.unpack(t.data, t.shape, t.dtype, t.layout), layout)
 
-    def _in_file(self, flat: np.ndarray) -> Operand | None:
-        file = self._weight_file
-        if file is None or not flat.size or not flat.flags.c_contiguous:
+    def _in_file(self, data: Any) -> Operand | None:
+        start, size = self._weight_file
+        if not size or (isinstance(data, np.ndarray) and not data.flags.c_contiguous):
             return None
-        offset = flat.__array_interface__["data"][0] - file.__array_interface__["data"][0]
-        return Operand(WEIGHTS, offset) if 0 <= offset <= file.size - flat.nbytes else None
+        address, nbytes = engine.span(data)
+        return Operand(WEIGHTS, address - start) if nbytes and 0 <= address - start <= size - nbytes else None
 
     def reserve(self, nbytes: int) -> None:
         """To be called before a large table is made.  LimitError if the caller does not allow so much."""
@@ -318,7 +320,7 @@ class Segment(Record):
 
 class Plan:
     def __init__(self, graph: Graph, steps: list[Step], program: Any, memory: memory.MemoryMap, constants: Any,
-                 storage: Storage, offsets: dict[str, int], macs: int, isa: str):
+                 storage: Storage, bases: dict[str, tuple[int, int]], macs: int, isa: str):
         self.graph = graph
         self.steps = steps
         self.segments: list[Segment] = []
@@ -326,7 +328,7 @@ class Plan:
         self.memory = memory
         self.constants = constants
         self.storage = storage
-        self.offsets = offsets
+        self.bases = bases                  # owner of memory -> (space, byte offset)
         self.macs = macs
         self.isa = isa
 
@@ -342,7 +344,7 @@ class Plan:
     def place(self, name: str) -> tuple[int, int, int]:
         """(space, byte offset, ld) of a computed tensor."""
         place = self.storage.places[name]
-        space, base = space_of(self, place.root)
+        space, base = self.bases[place.root]
         return space, base + place.offset * DTYPES[self.graph.tensors[name].dtype], place.ld
 
     def __str__(self) -> str:
@@ -359,27 +361,17 @@ class Plan:
         return "\n".join(lines)
 
 
-def space_of(plan: Plan, root: str) -> tuple[int, int]:
-    """(space, byte offset) of an owner of memory."""
-    graph = plan.graph
-    if root in graph.inputs:
-        return IO + graph.inputs.index(root), 0
-    if root in plan.storage.output_roots:
-        return IO + len(graph.inputs) + plan.storage.output_roots[root], 0
-    return ARENA, plan.offsets[root]
-
-
 def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int], int]:
     """The op of every node, its MACs, and the elements that nodes without MACs compare or move; FormatError or
     UnsupportedOpError naming the node otherwise."""
     operators, macs, moved = [], [], 0
+    spec_of = {name: ops.Spec(t.shape, t.dtype) for name, t in graph.tensors.items()}
     for node in graph.nodes:
-        where = f"{graph.meta.label}: node {show(node.name)} ({node.op if node.op.isidentifier() else show(node.op)})"
         try:
             op = ops.make(node.op, node.attrs)
-            specs = [ops.Spec(graph.tensors[n].shape, graph.tensors[n].dtype) for n in node.inputs]
+            specs = [spec_of[n] for n in node.inputs]
             found = op.infer(*specs)
-            declared = [ops.Spec(graph.tensors[n].shape, graph.tensors[n].dtype) for n in node.outputs]
+            declared = [spec_of[n] for n in node.outputs]
             if found != declared:
                 raise ops.ShapeError(f"expected output {found[0].dtype} {list(found[0].shape)}, found "
                                      f"{[f'{s.dtype} {list(s.shape)}' for s in declared]}")
@@ -387,16 +379,20 @@ def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int], int]:
                 if i < len(node.inputs) and not graph.tensors[node.inputs[i]].is_constant:
                     raise ops.ShapeError(f"expected input {i} to be a constant, found the computed {node.inputs[i]!r}")
         except UnsupportedOpError as error:
-            raise UnsupportedOpError(f"{where}: {error}", error.operators) from None
+            raise UnsupportedOpError(f"{_where(graph, node)}: {error}", error.operators) from None
         except (FormatError, ops.ShapeError) as error:
             text = str(error)
             # An attribute of the file may hold a million numbers.
             text = text if len(text) <= 500 else f"{text[:240]} ... {text[-240:]}"
-            raise FormatError(f"{where}: {text}; convert the model again") from None
+            raise FormatError(f"{_where(graph, node)}: {text}; convert the model again") from None
         operators.append(op)
         macs.append(op.macs(specs, found))
         moved += 0 if macs[-1] else op.moved(specs, found)
     return operators, macs, moved
+
+
+def _where(graph: Graph, node: Node) -> str:
+    return f"{graph.meta.label}: node {show(node.name)} ({node.op if node.op.isidentifier() else show(node.op)})"
 
 
 def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: Limits | None = None,
@@ -473,7 +469,7 @@ def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: 
            winograd: int | dict[str, int]) -> Plan:
     graph, operators, macs = _join_separable(graph, operators, macs)
     storage = Storage(graph, operators)
-    arena, offsets = _arena(graph, storage)
+    arena, bases = _arena(graph, storage)
     limits.check_ram(graph, arena.arena_bytes + arena.output_bytes, "at least ")
     builder = Builder(graph, storage, weight_file, threads, limits, winograd)
     for node, op, node_macs in zip(graph.nodes, operators, macs, strict=True):
@@ -495,17 +491,19 @@ def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: 
             step.parallel = False
     arena.scratch_bytes, arena.constant_bytes = builder.scratch_bytes, builder.constant_bytes
     limits.check_ram(graph, arena.run_bytes)
-    return _compile(graph, builder, storage, arena, offsets, sum(macs))
+    return _compile(graph, builder, storage, arena, bases, sum(macs))
 
 
-def _arena(graph: Graph, storage: Storage) -> tuple[memory.MemoryMap, dict[str, int]]:
-    """The memory map of the activations, and the offset of every owner in it."""
-    roots = [r for r in storage.first if r not in graph.inputs and r not in storage.output_roots]
+def _arena(graph: Graph, storage: Storage) -> tuple[memory.MemoryMap, dict[str, tuple[int, int]]]:
+    """The memory map of the activations, and (space, byte offset) of every owner of memory."""
+    bases = {root: (IO + i, 0) for i, root in enumerate(graph.inputs)}
+    bases |= {root: (IO + len(graph.inputs) + i, 0) for root, i in storage.output_roots.items()}
+    roots = [root for root in storage.first if root not in bases]
     arena = memory.plan([memory.Block(r, storage.nbytes(r), storage.first[r], storage.last[r]) for r in roots])
-    arena.weight_bytes = sum(layouts.nbytes(t.shape, t.dtype, t.layout)
-                             for t in graph.tensors.values() if t.is_constant)
+    arena.weight_bytes = sum(memoryview(t.data).nbytes for t in graph.tensors.values() if t.data is not None)
     arena.output_bytes = sum(graph.tensors[n].size * DTYPES[graph.tensors[n].dtype] for n in graph.outputs)
-    return arena, dict(zip(roots, arena.offsets, strict=True))
+    bases |= {root: (ARENA, offset) for root, offset in zip(roots, arena.offsets, strict=True)}
+    return arena, bases
 
 
 def _copy_unclaimed_outputs(graph: Graph, builder: Builder, storage: Storage) -> None:
@@ -523,8 +521,8 @@ def _copy_unclaimed_outputs(graph: Graph, builder: Builder, storage: Storage) ->
             step.operands[1] = Operand(IO + len(graph.inputs) + i, 0)
 
 
-def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.MemoryMap, offsets: dict[str, int],
-             macs: int) -> Plan:
+def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.MemoryMap,
+             bases: dict[str, tuple[int, int]], macs: int) -> Plan:
     constants = engine.Arena(builder.constant_bytes)
     whole = np.frombuffer(constants, np.uint8)
     at = 0
@@ -533,12 +531,12 @@ def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.Mem
         at += memory.align(blob.nbytes)
     level = kernels.isa()
     program = engine.Program(level)
-    plan = Plan(graph, builder.steps, program, arena, constants, storage, offsets, macs, level)
+    plan = Plan(graph, builder.steps, program, arena, constants, storage, bases, macs, level)
     for step in builder.steps:
         if step.kernel == "python":
             plan.segments.append(Segment(python=step))
             continue
-        places = [o if o is None else _resolve(plan, o) for o in step.operands]
+        places = [o and _resolve(bases, o) for o in step.operands]
         number = program.add(step.kernel, places, step.params, step.parallel)
         if plan.segments and plan.segments[-1].python is None:
             plan.segments[-1].last = number + 1
@@ -547,8 +545,8 @@ def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.Mem
     return plan
 
 
-def _resolve(plan: Plan, operand: Operand) -> tuple[int, int]:
+def _resolve(bases: dict[str, tuple[int, int]], operand: Operand) -> tuple[int, int]:
     if not operand.root:
         return operand.space, operand.offset
-    space, base = space_of(plan, operand.root)
+    space, base = bases[operand.root]
     return space, base + operand.offset

@@ -116,21 +116,19 @@ def kinds() -> dict[str, type[Op]]:
     return dict(_REGISTRY)
 
 
+_TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str}
+
+
 def _coerce(kind: str, name: str, annotation: str, value: Any) -> Any:
-    scalar = {"int": int, "float": (int, float), "bool": bool, "str": str}
     base = annotation.removeprefix("tuple[").removesuffix(", ...]")
-    ok = scalar[base]
-
-    def one(v: Any) -> Any:
-        if not isinstance(v, ok) or (isinstance(v, bool) and base != "bool"):
-            raise FormatError(f"{kind}: attribute {name!r} expects {annotation}, found {value!r}")
-        return float(v) if base == "float" else v
-
-    if annotation.startswith("tuple["):
-        if not isinstance(value, (list, tuple)):
-            raise FormatError(f"{kind}: attribute {name!r} expects {annotation}, found {value!r}")
-        return tuple(one(v) for v in value)
-    return one(value)
+    many = base != annotation
+    values = value if many else (value,)
+    ok = isinstance(values, (list, tuple)) and all([isinstance(v, _TYPES[base]) for v in values])
+    if not ok or (base != "bool" and any([v is True or v is False for v in values])):
+        raise FormatError(f"{kind}: attribute {name!r} expects {annotation}, found {value!r}")
+    if base == "float":
+        values = [float(v) for v in values]
+    return tuple(values) if many else values[0]
 
 
 def make(kind: str, attrs: dict[str, Any]) -> Op:

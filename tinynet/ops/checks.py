@@ -1,6 +1,7 @@
 """What the shape rules of several kinds share: one-line refusals and the arithmetic of sliding windows.
 
-Everything here works on Python integers, so that no shape in a hostile file overflows or allocates.
+Everything here works on Python integers, so that no shape in a hostile file overflows or allocates.  What every node
+of a file passes through puts its message together only when it refuses: loading waits for it.
 """
 
 from __future__ import annotations
@@ -31,19 +32,22 @@ def need(condition: bool, expected: str, found: Any) -> None:
 
 def need_inputs(inputs: Sequence[Spec], least: int, most: int | None = None) -> None:
     most = least if most is None else most
-    text = str(least) if least == most else f"{least} to {most}"
-    need(least <= len(inputs) <= most, f"{text} inputs", len(inputs))
+    if not least <= len(inputs) <= most:
+        refuse(f"{least if least == most else f'{least} to {most}'} inputs", len(inputs))
     for spec in inputs:
-        need(spec.dtype in DTYPES, f"a dtype among {', '.join(DTYPES)}", spec.dtype)
+        if spec.dtype not in DTYPES:
+            refuse(f"a dtype among {', '.join(DTYPES)}", spec.dtype)
 
 
 def need_float(inputs: Sequence[Spec]) -> None:
     for position, spec in enumerate(inputs):
-        need(spec.dtype == "float32", f"input {position} of dtype float32", spec.dtype)
+        if spec.dtype != "float32":
+            refuse(f"input {position} of dtype float32", spec.dtype)
 
 
 def need_shape(spec: Spec, shape: tuple[int, ...], what: str) -> None:
-    need(spec.shape == shape, f"{what} of shape {list(shape)}", spec.shape)
+    if spec.shape != shape:
+        refuse(f"{what} of shape {list(shape)}", spec.shape)
 
 
 def need_nhwc(spec: Spec, what: str = "x") -> tuple[int, int, int, int]:
@@ -58,8 +62,10 @@ MOST = 2 ** 31 - 1
 
 
 def need_tuple(name: str, values: tuple[int, ...], count: int, least: int) -> None:
-    need(len(values) == count and all(v >= least for v in values), f"{name} of {count} integers >= {least}", values)
-    need(all(v <= MOST for v in values), f"{name} of integers <= {MOST}", values)
+    if len(values) != count or min(values, default=least) < least:
+        refuse(f"{name} of {count} integers >= {least}", values)
+    if max(values, default=least) > MOST:
+        refuse(f"{name} of integers <= {MOST}", values)
 
 
 def need_axis(axis: int, rank: int) -> int:
@@ -69,7 +75,8 @@ def need_axis(axis: int, rank: int) -> int:
 
 
 def need_name(what: str, name: str, names: Sequence[str] | frozenset[str]) -> None:
-    need(name in names, f"{what} among {', '.join(sorted(names))}", repr(name))
+    if name not in names:
+        refuse(f"{what} among {', '.join(sorted(names))}", repr(name))
 
 
 def broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
@@ -103,7 +110,8 @@ def window_extents(
     for i in range(2):
         padded = extents[i] + pads[i] + pads[i + 2] + extra[i]
         reach = dilations[i] * (kernel[i] - 1) + 1
-        need(padded >= reach, f"a padded {('height', 'width')[i]} of at least {reach} (the window)", padded)
+        if padded < reach:
+            refuse(f"a padded {('height', 'width')[i]} of at least {reach} (the window)", padded)
         out.append((padded - reach) // strides[i] + 1)
     return out[0], out[1]
 
