@@ -85,8 +85,10 @@ class _Context:
     """The memory of one run."""
 
     def __init__(self, plan: Plan, weights: Any):
-        self.arena = engine.Arena(plan.memory.arena_bytes)
-        self.scratch = engine.Arena(plan.memory.scratch_bytes)
+        arena_bytes = plan.memory.arena_bytes
+        # One block, which leaves less of its last huge page empty than two would.
+        memory = memoryview(engine.Arena(arena_bytes + plan.memory.scratch_bytes))
+        self.arena, self.scratch = memory[:arena_bytes], memory[arena_bytes:]
         self.spaces = (self.arena, weights, plan.constants, self.scratch)     # in the order of tinynet.plan
 
 
