@@ -8,51 +8,50 @@ anything is read or allocated.  How a FlatBuffer lies in memory, in short (https
     vtable    u16 own size, u16 size of the table, then for field 0, 1, ... its u16 place in the table, 0 if absent
     offset    u32 field that counts from itself to the table, vector or string it points to
     vector    u32 number of elements, elements; a string is a vector of bytes with a zero byte behind
+
+All numbers are little-endian, and so are the machines that tinynet runs on: `cast` reads them in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from operator import add, itemgetter
-from struct import Struct, unpack_from
-from typing import Any, NamedTuple
+from struct import Struct
+from typing import Any
 
 from tinynet.errors import FormatError
 
 CORRUPT = "; the file is corrupt: convert the model again"
 
-_U32 = Struct("<I").unpack_from
-_I32 = Struct("<i").unpack_from
-_VTABLE = Struct("<HH").unpack_from
 _WIDTHS = {"B": 1, "?": 1, "H": 2, "I": 4, "i": 4, "o": 4, "Q": 8, "q": 8, "d": 8}
 
 
-class TableType(NamedTuple):
+class TableType:
     """Fields in the order of model.fbs: struct characters ("o" is an offset) and, unless all are 0, defaults."""
 
-    name: str
-    fields: str
-    defaults: tuple[int, ...] = ()
+    __slots__ = ("name", "fields", "defaults")
 
-
-class _Form(NamedTuple):
-    """What one vtable says, ready to use: one call reads all present fields of a table, one sorts them.
-
-    A file has a dozen vtables and a thousand tables, and `inspect` and `load` wait for this reader.
-    """
-
-    unpack: Callable[..., tuple]           # the present fields in the order of their place
-    absent: tuple[Any, ...]                # defaults of the others
-    pick: Callable[[tuple], tuple]         # unpacked + absent -> schema order
-    offsets: tuple[tuple[int, int], ...]   # (field, place) of present offsets
-    size: int                              # of the table
-    residue: int                           # position of the table modulo 8 that aligns its 8-byte fields; -1: any
+    def __init__(self, name: str, fields: str, defaults: tuple[int, ...] = ()):
+        self.name = name
+        self.fields = fields
+        self.defaults = defaults or (0,) * len(fields)
 
 
 @lru_cache(256)
-def _compile(places: tuple[int, ...], size: int, kind: TableType) -> _Form | None:
-    """The form of a vtable; None if fields overlap, lie outside the table or cannot all be aligned."""
+def _compile(places: tuple[int, ...], size: int, kind: TableType) -> tuple[Any, ...] | None:
+    """What a vtable says, ready to use: one call reads all present fields of a table, one sorts them.
+
+    A file has a dozen vtables and a thousand tables, and `inspect` and `load` wait for this reader.  Returned are
+
+        unpack     buffer, position -> the present fields in the order of their place
+        absent     defaults of the others
+        pick       unpacked + absent -> schema order
+        offsets    (field, place) of every present offset
+        size       of the table
+        residue    position of the table modulo 8 that aligns its 8-byte fields; -1: any
+
+    or None if fields overlap, lie outside the table or cannot all be aligned.
+    """
     pattern, end, residue, order, offsets = "<4x", 4, -1, [], []
     for place, field in sorted(zip(places, range(len(places)), strict=True)):
         if not place:
@@ -72,11 +71,10 @@ def _compile(places: tuple[int, ...], size: int, kind: TableType) -> _Form | Non
         end = place + width
         order.append(field)
     absent = [field for field in range(len(kind.fields)) if field not in order]
-    defaults = kind.defaults or (0,) * len(kind.fields)
     order += absent
     pick = itemgetter(*map(order.index, range(len(order)))) if len(order) > 1 else tuple
     unpack = Struct(pattern).unpack_from
-    return _Form(unpack, tuple(defaults[field] for field in absent), pick, tuple(offsets), size, residue)
+    return unpack, tuple(kind.defaults[field] for field in absent), pick, tuple(offsets), size, residue
 
 
 class FlatBuffer:
@@ -86,9 +84,11 @@ class FlatBuffer:
         self.name = name
         self.data = memoryview(buffer).cast("B").toreadonly()
         self.size = len(self.data)
+        self._views = {char: self.data[:self.size & -_WIDTHS[char]].cast(char) for char in "HiIqQd"}
+        self._u16, self._i32, self._u32 = self._views["H"], self._views["i"], self._views["I"]
         # Every byte of an honest file is decoded once; objects laid over each other on purpose would multiply.
         self.budget = 2 * self.size
-        self._forms: dict[tuple[int, str], _Form] = {}
+        self._forms: dict[tuple[int, TableType], tuple[Any, ...]] = {}
         self._texts: dict[int, str] = {0: ""}
         self._numbers: dict[tuple[int, str], tuple] = {}
 
@@ -104,10 +104,10 @@ class FlatBuffer:
         """All fields of a table in schema order, absent ones as their default, offsets as absolute positions."""
         if at & 3 or not 4 <= at <= self.size - 4:
             raise self.bad(f"a {kind.name} table inside the file", f"position {at} of {self.size} bytes")
-        vtable = at - _I32(self.data, at)[0]
-        form = self._forms.get((vtable, kind.name))
+        vtable = at - self._i32[at >> 2]
+        form = self._forms.get((vtable, kind))
         if form is None:
-            form = self._forms[vtable, kind.name] = self._form(vtable, kind)
+            form = self._forms[vtable, kind] = self._form(vtable, kind)
         unpack, absent, pick, offsets, size, residue = form
         if at + size > self.size or (residue >= 0 and at & 7 != residue):
             raise self.bad(f"an aligned {kind.name} table inside the file", f"position {at} of {self.size} bytes")
@@ -116,14 +116,14 @@ class FlatBuffer:
             values[field] += at + place
         return values
 
-    def _form(self, vtable: int, kind: TableType) -> _Form:
+    def _form(self, vtable: int, kind: TableType) -> tuple[Any, ...]:
         if vtable & 1 or not 4 <= vtable <= self.size - 4:
             raise self.bad(f"the vtable of a {kind.name} inside the file", f"position {vtable} of {self.size} bytes")
-        vtable_size, table_size = _VTABLE(self.data, vtable)
+        vtable_size, table_size = self._u16[vtable >> 1], self._u16[(vtable >> 1) + 1]
         if vtable_size < 4 or vtable_size & 1 or vtable + vtable_size > self.size or table_size < 4:
             raise self.bad(f"the vtable of a {kind.name}", f"sizes {vtable_size} and {table_size}")
-        known = min((vtable_size - 4) // 2, len(kind.fields))
-        form = _compile(unpack_from(f"<{known}H", self.data, vtable + 4), table_size, kind)
+        first, known = (vtable >> 1) + 2, min((vtable_size - 4) // 2, len(kind.fields))
+        form = _compile(tuple(self._u16[first:first + known].tolist()), table_size, kind)
         if form is None:
             raise self.bad(f"aligned fields of a {kind.name} that do not overlap", "others")
         return form
@@ -134,7 +134,7 @@ class FlatBuffer:
             return 0, 0
         if at & 3 or at > self.size - 4:
             raise self.bad(f"{what} inside the file", f"position {at} of {self.size} bytes")
-        count, = _U32(self.data, at)
+        count = self._u32[at >> 2]
         if count * width > self.size - at - 4 or (width == 8 and at & 7 != 4 and count):
             raise self.bad(f"{what} inside the file", f"{count} elements at {at} of {self.size} bytes")
         return at + 4, count
@@ -145,7 +145,7 @@ class FlatBuffer:
             data = self.data
             if at & 3 or at > self.size - 4:
                 raise self.bad(f"{what} inside the file", f"position {at} of {self.size} bytes")
-            end = at + 4 + _U32(data, at)[0]
+            end = at + 4 + self._u32[at >> 2]
             if end >= self.size or data[end]:
                 raise self.bad(f"{what} with a zero byte behind it", f"none at {end} of {self.size} bytes")
             self.spend(end - at)
@@ -162,16 +162,17 @@ class FlatBuffer:
             return ()
         found = self._numbers.get((at, char))
         if found is None:
-            start, count = self.vector(at, _WIDTHS[char], what)
-            self.spend(count * _WIDTHS[char] + 4)
-            found = self._numbers[at, char] = unpack_from(f"<{count}{char}", self.data, start)
+            width = _WIDTHS[char]
+            start, count = self.vector(at, width, what)
+            self.spend(count * width + 4)
+            found = self._numbers[at, char] = tuple(self._views[char][start // width:start // width + count].tolist())
         return found
 
     def offsets(self, at: int, what: str) -> list[int]:
         """A vector of tables or strings, as absolute positions."""
         start, count = self.vector(at, 4, what)
         self.spend(count * 4)
-        steps = unpack_from(f"<{count}I", self.data, start)
+        steps = self._u32[start >> 2:(start >> 2) + count].tolist()
         return list(map(add, steps, range(start, start + 4 * count, 4)))
 
     def texts(self, at: int, what: str) -> list[str]:

@@ -27,6 +27,7 @@ DTYPE_NAMES = ("float32", "int64", "int32", "uint8", "int8", "bool", "float16", 
 ATTRIBUTE_TYPES = ("int", "float", "bool", "string", "ints", "floats", "bools", "strings")
 
 _MIN_FILE_BYTES = 12
+_SHARED_BYTES = 32 << 20          # of a checksum that is worth waking threads: 2 ms
 
 MODEL = TableType("model", "HHooooooQBooo")
 BLOB = TableType("blob", "o")
@@ -297,7 +298,7 @@ def verify(buffer: Any, name: str = "model.tnb", threads: int = 1) -> None:
         raise FormatError(f"{name}: expected a checksum, found none{CORRUPT}, or load it with verify=False")
     from tinynet.kernels import engine
 
-    if engine.sum_words(buffer, threads):
+    if engine.sum_words(buffer, threads if len(buffer) >= _SHARED_BYTES else 1):
         raise FormatError(f"{name}: expected the checksum that the file was written with, found another one{CORRUPT}")
 
 

@@ -14,6 +14,7 @@ once.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tinynet.errors import FormatError
@@ -34,14 +35,19 @@ def hwoi_panels(groups: int = 1) -> str:
     return f"hwoi_panels16:{groups}"
 
 
+@lru_cache(64)
+def _parse(layout: str) -> tuple[str, int]:
+    """(family, groups); 0 groups if their number is not written as Python does."""
+    family, _, text = layout.partition(":")
+    # Layouts are compared as strings, so a number has one spelling; nor is int() asked to read a megabyte.
+    groups = int(text) if len(text) <= 10 and text.isdecimal() else 0
+    return family, groups if text == str(groups) else 0
+
+
 def _matrix(shape: tuple[int, ...], layout: str) -> tuple[str, int, int, int]:
     """(family, groups, rows per group, columns) of a panel layout; FormatError if it does not fit the shape."""
-    family, _, groups_text = layout.partition(":")
+    family, groups = _parse(layout)
     if family in ("ohwi_panels16", "hwoi_panels16"):
-        # Layouts are compared as strings, so a number has one spelling; nor is int() asked to read a megabyte.
-        groups = int(groups_text) if len(groups_text) <= 10 and groups_text.isdecimal() else 0
-        if groups_text != str(groups):
-            groups = 0
         if family == "ohwi_panels16" and len(shape) >= 1 and groups and shape[0] % groups == 0:
             return family, groups, shape[0] // groups, math.prod(shape[1:])
         if family == "hwoi_panels16" and len(shape) == 4 and groups and shape[2] % groups == 0:

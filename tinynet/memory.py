@@ -8,6 +8,8 @@ between the blocks that overlap it in time, or on top of them.
 
 from __future__ import annotations
 
+from itertools import chain
+
 from tinynet.record import Record
 
 ALIGN = 64
@@ -88,21 +90,25 @@ def lower_bound(blocks: list[Block]) -> int:
 
 def _place(blocks: list[Block], order: list[int]) -> tuple[list[int], int]:
     offsets = [0] * len(blocks)
-    placed: list[tuple[int, int, Block]] = []      # offset, end, block; by offset
+    # Step -> (offset, end) of what is placed and lives then, and of what begins then.  What overlaps a block in time lives at
+    # its first step or begins later: a few blocks, however deep the network is.
+    steps = max((b.last for b in blocks), default=0) + 1
+    living: list[list[tuple[int, int]]] = [[] for _ in range(steps)]
+    beginning: list[list[tuple[int, int]]] = [[] for _ in range(steps)]
     total = 0
     for i in order:
         b, size = blocks[i], align(blocks[i].nbytes)
         best, best_gap, cursor = -1, -1, 0
-        for offset, end, other in placed:
-            if other.last < b.first or b.last < other.first:
-                continue
+        for offset, end in sorted(chain(living[b.first], *beginning[b.first + 1:b.last + 1])):
             gap = offset - cursor
             if gap >= size and (best < 0 or gap < best_gap):
                 best, best_gap = cursor, gap
             cursor = max(cursor, end)
         offsets[i] = best if best >= 0 else cursor
-        placed.append((offsets[i], offsets[i] + size, b))
-        placed.sort(key=lambda p: p[0])
+        place = offsets[i], offsets[i] + size
+        beginning[b.first].append(place)
+        for step in living[b.first:b.last + 1]:
+            step.append(place)
         total = max(total, offsets[i] + size)
     return offsets, total
 
