@@ -48,7 +48,8 @@ def convert_bytes(
     source: Any, *, inputs: Mapping[str, Iterable[int]] | None = None,
     mean: float | Iterable[float] | None = None, std: float | Iterable[float] | None = None,
     size: Iterable[int] | None = None, resize_mode: str | None = None, color: str | None = None,
-    labels: str | os.PathLike | Iterable[str] | None = None, task: str | None = None, progress: Progress | None = None,
+    labels: str | os.PathLike | Iterable[str] | None = None, task: str | None = None, winograd: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[bytes, Report]:
     """Convert a model (path, bytes or onnx.ModelProto) and return the .tnb file's bytes and a Report.
 
@@ -58,6 +59,7 @@ def convert_bytes(
     resize_mode  stretch, crop or letterbox;  color: rgb, bgr or gray
     labels       class names: a text file with one per line, or the names
     task         "classify", or None to guess from the outputs
+    winograd     store the weights that Winograd's algorithm needs, transformed, beside the others: faster to load, larger
     progress     called as progress(fraction done, stage)
 
     The same model and options give the same bytes.  Raises FileError, FormatError, UnsupportedError,
@@ -94,6 +96,8 @@ def convert_bytes(
         step("recording the self-test")
         graph.meta.selftest_seed = SELFTEST_SEED
         graph.meta.selftest_index, graph.meta.selftest_value = selftest.record(model, SELFTEST_SEED)
+        if winograd:
+            _store_transformed(graph, model)
     step("writing")
     data = write(graph)
     if progress is not None:
@@ -107,6 +111,16 @@ def convert_bytes(
         outputs={i.name: list(i.shape) for i in model.outputs} if model else {n: ["?"] for n in graph.outputs},
     )
     return data, report
+
+
+def _store_transformed(graph: Graph, model: Any) -> None:
+    """What the planner would transform at load, for networks that are stored as layers."""
+    from tinynet.ops.winograd import stored_name, transformed
+
+    for step in model.plan.steps if not graph.source else ():
+        size = step.params.get("size") if step.kernel == "conv2d_winograd_f32" else None
+        if size and stored_name(step.node.inputs[1], size) not in graph.tensors:
+            graph.add(transformed(graph, step.node, size))
 
 
 def _network(source: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],

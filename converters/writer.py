@@ -30,6 +30,7 @@ from tinynet.format import (
 )
 from tinynet.graph import Graph, Meta, Node, Tensor
 from tinynet.layouts import PLAIN, nbytes
+from tinynet.ops.winograd import SIZES, stored_name
 
 # What the builder starts with besides the blobs, per tensor and node; too little only costs one doubling.
 _DESCRIPTION_BYTES = 300
@@ -86,6 +87,9 @@ def _used(graph: Graph) -> dict[str, Tensor]:
     for node in graph.nodes:
         names.update(dict.fromkeys([*node.inputs, *node.outputs]))
     names.update(dict.fromkeys([*graph.inputs, *graph.outputs]))
+    # Transformed weights: no node names them, the planner looks for them by their name.
+    names.update(dict.fromkeys(stored_name(name, size) for name in list(names) for size in SIZES
+                               if stored_name(name, size) in graph.tensors))
     missing = [name for name in names if name not in graph.tensors]
     if missing:
         raise TinynetError(f"the converter made a graph that cannot be stored: no tensor is named {missing[0]!r}")

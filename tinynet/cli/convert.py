@@ -31,6 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--color", choices=("rgb", "bgr", "gray"), help="order of the channels (default: rgb)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one per line, stored in the file")
     parser.add_argument("--task", choices=("classify",), help="what the outputs mean, where it cannot be guessed")
+    parser.add_argument("--winograd", action="store_true", help="store what 3x3 convolutions transform at load: the file "
+                        "grows, loading takes less time")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors (and --json)")
 
@@ -87,7 +89,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         labels = read_labels(args.labels)
     return {"inputs": shapes or None, "mean": numbers("--mean", args.mean), "std": numbers("--std", args.std),
             "size": args.size, "resize_mode": args.resize_mode, "color": args.color, "labels": labels,
-            "task": args.task}
+            "task": args.task, "winograd": args.winograd}
 
 
 def check_files(source: str, target: str) -> None:

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinynet import kernels
+import numpy as np
+
+from tinynet import kernels, layouts
+from tinynet.errors import FormatError
+from tinynet.flatbuffer import show
+from tinynet.graph import Graph, Node, Tensor
 from tinynet.kernels import engine
 from tinynet.layouts import PANEL
 
@@ -77,6 +82,24 @@ def choose_block(panels: int, threads: int) -> int:
     return -(-panels // (rounds * threads))
 
 
+def stored_name(weights: str, size: int) -> str:
+    """The tensor that holds these weights transformed for tiles of `size`, if the file has it: float32 [..., block]."""
+    return f"{weights}/winograd{size}"
+
+
+def transformed(graph: Graph, node: Node, size: int) -> Tensor:
+    """The weights of a conv2d as `emit_winograd` wants them; for the converter to store."""
+    tensor = graph.tensors[node.inputs[1]]
+    outs, _, _, channels = tensor.shape
+    panels = -(-outs // PANEL)
+    block = choose_block(panels, 1)
+    logical = layouts.unpack(tensor.data, tensor.shape, tensor.dtype, tensor.layout)
+    data = np.empty((matrices(size) * panels * PANEL * channels // block, block), np.float32)
+    engine.winograd_weights(kernels.isa(), layouts.pack(logical, "ohwi_panels16:1"), data.reshape(-1).view(np.uint8), panels,
+                            channels, size, block, 1)
+    return Tensor(stored_name(tensor.name, size), data.shape, "float32", data)
+
+
 def emit_winograd(b: Builder, *, size: int, x: View, weights: str, bias: Operand, residual: View | None, y: View,
                   pads: tuple[int, ...], epilogue: dict[str, Any], macs: int) -> None:
     """Emit `conv2d_winograd_f32`.  pads: top, left, bottom, right."""
@@ -86,7 +109,8 @@ def emit_winograd(b: Builder, *, size: int, x: View, weights: str, bias: Operand
     total = batch * tiles[0] * tiles[1]
     panels = -(-outs // PANEL)
     shared = share_inputs(total, panels, b.threads)
-    block = choose_block(panels, b.threads if shared else 1)
+    stored = b.graph.tensors.get(stored_name(weights, size))
+    block = stored.shape[-1] if stored else choose_block(panels, b.threads if shared else 1)
     # Rows a multiple of 2 KiB apart would meet in a few sets of L1, and so would matrices a multiple of 4 KiB apart.
     ldv = -(-channels // PANEL) * PANEL
     ldv += PANEL if ldv % 512 == 0 else 0
@@ -95,10 +119,16 @@ def emit_winograd(b: Builder, *, size: int, x: View, weights: str, bias: Operand
     band = choose_band(total, 4 * matrices(size) * (ldv + ldm), weight_bytes)
     stride_v, stride_m = (_odd_lines(band * ld) for ld in (ldv, ldm))
     floats = matrices(size) * (stride_v + stride_m * b.threads if shared else (stride_v + stride_m) * b.threads)
-    flat = b.packed(weights, "ohwi_panels16:1")
-    u = b.built(
-        (weights, size, block), weight_bytes,
-        lambda target: engine.winograd_weights(kernels.isa(), flat, target, panels, channels, size, block, b.threads))
+    if stored:
+        if stored.dtype != "float32" or stored.size != weight_bytes // 4 or not 1 <= block <= BLOCK:
+            raise FormatError(f"{b.graph.meta.label}: tensor {show(stored.name)}: expected {weight_bytes} bytes of transformed "
+                              f"weights, found {stored.dtype} {list(stored.shape)}; convert the model again")
+        u = b.weights(stored.name, layouts.PLAIN)
+    else:
+        flat = b.packed(weights, "ohwi_panels16:1")
+        u = b.built(
+            (weights, size, block), weight_bytes,
+            lambda target: engine.winograd_weights(kernels.isa(), flat, target, panels, channels, size, block, b.threads))
     b.emit(
         "conv2d_winograd_f32",
         [b.tensor(x.name), u, bias, b.tensor(residual.name) if residual else None, b.tensor(y.name), b.scratch(4 * floats)],
