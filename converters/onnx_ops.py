@@ -14,9 +14,12 @@ Each family of operators is a file with a table `OPERATORS` of its own at its en
 from __future__ import annotations
 
 from tinynet.converters import onnx_ops_conv as conv
+from tinynet.converters import onnx_ops_convolution as convolution
 from tinynet.converters import onnx_ops_image as image
 from tinynet.converters import onnx_ops_math as math
 from tinynet.converters import onnx_ops_move as move
+from tinynet.converters import onnx_ops_pool as pool
+from tinynet.converters import onnx_ops_resize as resize
 from tinynet.converters.onnx_builder import SHAPE_TYPES, Operator
 
 _ON_CONSTANTS = {
@@ -46,9 +49,12 @@ _ON_CONSTANTS = {
 }
 _FAMILIES = (
     conv,
+    convolution,
     image,
     math,
     move,
+    pool,
+    resize,
 )
 OPERATORS: dict[str, Operator] = dict(sorted(
     (_ON_CONSTANTS | {kind: entry for family in _FAMILIES for kind, entry in family.OPERATORS.items()}).items()))

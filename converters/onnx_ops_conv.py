@@ -1,117 +1,11 @@
-"""ONNX operators with weights, and the normalisations: one function each, see `onnx_ops.py`."""
+"""ONNX matrix products and normalisations: one function each, see `onnx_ops.py`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from tinynet.converters.onnx_builder import Builder, Malformed, Operator, Refuse, Value
-from tinynet.converters.onnx_window import (
-    Window,
-    channels_last,
-    flat_pads,
-    from_image,
-    read_window,
-    split_pads,
-    to_image,
-    two,
-)
-
-
-def _weights(b: Builder, x: Value, w: Value, bias: Value | None, group: int, kernel_shape: list[int] | None,
-             outputs: int) -> Value:
-    """Checks that Conv and ConvTranspose share; returns the bias, zeros where the node has none."""
-    b.constant_input(w, "weight")
-    b.constant_input(bias, "bias")
-    if x.rank < 3:
-        raise Malformed(f"input of rank {x.rank}, expected at least 3")
-    if w.rank != x.rank:
-        raise Malformed(f"weight {w.name!r} has rank {w.rank}, the input has rank {x.rank}")
-    if x.rank > 4:
-        raise Refuse(f"3-D {b.op_type} (input of shape {list(x.shape)}); 1-D and 2-D are supported")
-    if kernel_shape is not None and tuple(kernel_shape) != w.shape[2:]:
-        raise Malformed(f"kernel_shape {list(kernel_shape)} does not match weight {w.name!r} of shape {list(w.shape)}")
-    if group < 1 or outputs % group or x.shape[1] % group:
-        raise Malformed(f"group {group} does not divide {x.shape[1]} input and {outputs} output channels")
-    if bias is None:
-        return b.known(np.zeros(outputs, np.float32), f"{b.stem}_bias")
-    if bias.shape != (outputs,):
-        raise Malformed(f"bias {bias.name!r} has shape {list(bias.shape)}, expected [{outputs}]")
-    return bias
-
-
-def conv(b: Builder, x: Value, w: Value, bias: Value | None = None, *, auto_pad: str = "NOTSET",
-         dilations: list[int] | None = None, group: int = 1, kernel_shape: list[int] | None = None,
-         pads: list[int] | None = None, strides: list[int] | None = None) -> Value:
-    """Weights [O, C/g, kh, kw]; 1-D runs as a picture of height 1."""
-    outputs = w.shape[0] if w.rank else 0
-    bias = _weights(b, x, w, bias, group, kernel_shape, outputs)
-    channels = x.shape[1]
-    if w.shape[1] * group != channels:
-        raise Malformed(f"weight {w.name!r} of shape {list(w.shape)}, group {group}, does not fit {channels} channels")
-    window = read_window(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
-    kh, kw = two(window.kernel, 1)
-    attrs = {"strides": two(window.strides, 1), "dilations": two(window.dilations, 1),
-             "pads": flat_pads(window.begin, window.end)}
-    image = to_image(b, x)
-    if group > 1 and group == channels == outputs:
-        weights = b.derived(w, "hwc", lambda a: np.ascontiguousarray(a.reshape(channels, kh, kw).transpose(1, 2, 0)))
-        y = b.emit("depthwise_conv2d", image, weights, bias, **attrs)
-    else:
-        weights = b.derived(w, "ohwi", lambda a: np.ascontiguousarray(
-            a.reshape(outputs, -1, kh, kw).transpose(0, 2, 3, 1)))
-        y = b.emit("conv2d", image, weights, bias, groups=group, **attrs)
-    return from_image(b, y, x.rank)
-
-
-def conv_transpose(b: Builder, x: Value, w: Value, bias: Value | None = None, *, auto_pad: str = "NOTSET",
-                   dilations: list[int] | None = None, group: int = 1, kernel_shape: list[int] | None = None,
-                   output_padding: list[int] | None = None, output_shape: list[int] | None = None,
-                   pads: list[int] | None = None, strides: list[int] | None = None) -> Value:
-    """Weights [C, O/g, kh, kw]."""
-    outputs = w.shape[1] * group if w.rank > 1 else 0
-    bias = _weights(b, x, w, bias, group, kernel_shape, outputs)
-    channels, n = x.shape[1], x.rank - 2
-    if w.shape[0] != channels:
-        raise Malformed(f"weight {w.name!r} of shape {list(w.shape)} does not fit {channels} channels")
-    extra = tuple(output_padding or (0,) * n)
-    if len(extra) != n or min(extra) < 0:
-        raise Malformed(f"output_padding must hold {n} numbers >= 0, found {list(extra)}")
-    window = read_window(x.shape[2:], w.shape[2:], strides, dilations, None, "NOTSET")
-    begin, end, extra = _transpose_pads(x.shape[2:], window, extra, pads, auto_pad, output_shape)
-    kh, kw = two(window.kernel, 1)
-    weights = b.derived(w, f"hwoi{group}", lambda a: np.ascontiguousarray(
-        a.reshape(group, channels // group, outputs // group, kh, kw).transpose(3, 4, 0, 2, 1)
-        .reshape(kh, kw, outputs, channels // group)))
-    y = b.emit("conv_transpose2d", to_image(b, x), weights, bias, strides=two(window.strides, 1),
-               dilations=two(window.dilations, 1), pads=flat_pads(begin, end),
-               output_padding=two(extra, 0), groups=group)
-    return from_image(b, y, x.rank)
-
-
-def _transpose_pads(spatial: tuple[int, ...], window: Window, extra: tuple[int, ...], pads: list[int] | None,
-                    auto_pad: str, output_shape: list[int] | None) -> tuple[tuple[int, ...], ...]:
-    """(begin, end, output_padding) of a ConvTranspose.  With a wanted output size the surplus is cut: the larger
-    half at the end for SAME_UPPER, at the beginning otherwise (ConvTranspose-11, the formula under `pads`)."""
-    n = len(spatial)
-    if output_shape is None:
-        if auto_pad in ("NOTSET", ""):
-            return *split_pads(pads, n), extra
-        if auto_pad == "VALID":
-            return (0,) * n, (0,) * n, extra
-        if auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
-            raise Malformed(f"auto_pad {auto_pad!r} is none of NOTSET, SAME_UPPER, SAME_LOWER, VALID")
-        output_shape = [size * s for size, s in zip(spatial, window.strides, strict=True)]
-    output_shape = output_shape[2:] if len(output_shape) == n + 2 else output_shape
-    if len(output_shape) != n:
-        raise Malformed(f"output_shape must hold {n} numbers, found {list(output_shape)}")
-    begin, end, more = [], [], []
-    for size, s, span, pad, wanted in zip(spatial, window.strides, window.span, extra, output_shape, strict=True):
-        total = (size - 1) * s + pad + span - wanted
-        small = max(total, 0) // 2
-        begin.append(small if auto_pad == "SAME_UPPER" else max(total, 0) - small)
-        end.append(max(total, 0) - begin[-1])
-        more.append(pad + max(-total, 0))
-    return tuple(begin), tuple(end), tuple(more)
+from tinynet.converters.onnx_window import channels_last
 
 
 def gemm(b: Builder, a: Value, w: Value, c: Value | None = None, *, alpha: float = 1.0, beta: float = 1.0,
@@ -220,8 +114,6 @@ def lrn(b: Builder, x: Value, *, size: int, alpha: float = 1e-4, beta: float = 0
 
 OPERATORS = {
     "BatchNormalization": Operator(batch_normalization, (7, 9, 14, 15)),
-    "Conv": Operator(conv, (1, 11, 22)),
-    "ConvTranspose": Operator(conv_transpose, (1, 11, 22)),
     "Gemm": Operator(gemm, (7, 9, 11, 13)),
     "LRN": Operator(lrn, (1, 13)),
     "MatMul": Operator(matmul, (1, 9, 13)),

@@ -82,6 +82,7 @@ cdef extern from "step.h":
         void (*softmax)(const float *, float *, int64_t, int64_t) noexcept nogil
         void (*bilinear)(const float *, const float *, const float *, const float *, float, float, float *,
                          int64_t) noexcept nogil
+        void (*blend)(const float *, const int64_t *, const float *, int64_t, float *, int64_t) noexcept nogil
         void (*lrn)(const float *, float *, int64_t, int64_t, float, float, float, float *) noexcept nogil
         void (*transpose)(const float *, int64_t, float *, int64_t, int64_t, int64_t) noexcept nogil
         void (*winograd_input)(const tn_winograd_input *, int) noexcept nogil

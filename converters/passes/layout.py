@@ -32,7 +32,9 @@ STEP_BYTES = 4096                  # what it costs that a transpose is a step at
 MAX_SWEEPS = 30
 FLIP, SOURCE, BORDER, FLATTEN = range(4)        # the roles that a node can have in a region
 IMAGE_KINDS = {"conv2d", "depthwise_conv2d", "conv_transpose2d", "max_pool2d", "average_pool2d", "resize",
-               "depth_to_space", "space_to_depth", "channel_shuffle", "batch_norm", "dense", "lrn"}
+               "depth_to_space", "space_to_depth", "channel_shuffle", "batch_norm", "dense", "lrn",
+               "im2col2d", "col2im2d", "deform_im2col2d", "max_pool_indices", "max_unpool", "grid_sample", "roi_align",
+               "max_roi_pool"}
 
 
 def apply(graph: Graph) -> int:

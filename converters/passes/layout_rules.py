@@ -94,6 +94,17 @@ def _gather(ed, node, op, position, perm):
     return Flip([perm, None], tuple(out), {"axis": perm.index(axis)})
 
 
+def _resize(ed, node, op, position, perm):
+    """Pictures stay channels-last; what is resized axis by axis may lie in any order."""
+    if op.plain_image:
+        return None
+    order = sorted(range(len(op.axes)), key=lambda i: perm.index(op.axes[i]))
+    picked = {name: tuple(getattr(op, name)[i] for i in order) for name in ("size", "scales")}
+    if op.roi:
+        picked["roi"] = tuple(op.roi[i + end] for end in (0, len(order)) for i in order)
+    return Flip([perm], perm, {"axes": tuple(perm.index(op.axes[i]) for i in order), **picked})
+
+
 def _last_axis(ed, node, op, position, perm):
     """Kinds that work along the last axis and treat all others alike; their weights stay as they are."""
     if position > 0 and position in op.constant_inputs or perm[-1] != len(perm) - 1:
@@ -162,7 +173,7 @@ def _places(move: moves.Move) -> dict[int, int] | None:
 
 _RULES = {
     "concat": _concat, "softmax": _along_axis, "argmax": _argmax, "gather": _gather,
-    "reshape": _reshape, "expand": _expand,
+    "reshape": _reshape, "expand": _expand, "resize": _resize,
     "slice": _per_axis("begin", "end", "step"), "pad": _per_axis("begin", "end"),
     "reduce_mean": _reduce, "reduce_sum": _reduce, "reduce_max": _reduce, "reduce_min": _reduce,
     "dense": _last_axis, "batch_norm": _last_axis, "lrn": _last_axis, "channel_shuffle": _last_axis,

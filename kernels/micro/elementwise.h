@@ -123,6 +123,23 @@ static void bilinear(const float *a, const float *b, const float *c, const float
     }
 }
 
+static void blend(const float *x, const int64_t *offset, const float *weight, int64_t taps, float *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        vf sum = {0};
+        for (int64_t t = 0; t < taps; t++)
+            sum += vf_load(x + offset[t] + i) * weight[t];
+        vf_store(y + i, sum);
+    }
+    if (i < n) {
+        vf sum = {0};
+        for (int64_t t = 0; t < taps; t++)
+            sum += vf_load_part(x + offset[t] + i, n - i) * weight[t];
+        vf_store_part(y + i, sum, n - i);
+    }
+}
+
 /* Few long rows (the planes of a picture), or few columns: the short side is unrolled. */
 INLINE void transpose_planes(const float *x, int64_t ldx, float *y, int64_t ldy, const int ROWS, int64_t columns)
 {

@@ -108,6 +108,8 @@ typedef struct tn_micro {
     void (*softmax)(const float *x, float *y, int64_t n, int64_t inner);
     /* y[c] = (a[c] (1-fx) + b[c] fx) (1-fy) + (c_[c] (1-fx) + d[c] fx) fy */
     void (*bilinear)(const float *a, const float *b, const float *c, const float *d, float fx, float fy, float *y, int64_t n);
+    /* y[c] = sum over i < taps of x[offset[i] + c] weight[i] */
+    void (*blend)(const float *x, const int64_t *offset, const float *weight, int64_t taps, float *y, int64_t n);
     /* y[c] = x[c] / (bias + alpha * sum over the window of x^2)^power; `squares` holds channels + size floats of scratch */
     void (*lrn)(const float *x, float *y, int64_t channels, int64_t size, float alpha, float power, float bias, float *squares);
     /* y[j*ldy + i] = x[i*ldx + j] for i < rows, j < columns */

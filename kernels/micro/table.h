@@ -25,6 +25,7 @@ const tn_micro TABLE_NAME(LEVEL) = {
     .reduce = reduce,
     .softmax = softmax,
     .bilinear = bilinear,
+    .blend = blend,
     .lrn = lrn,
     .transpose = transpose,
     .winograd_input = winograd_input,

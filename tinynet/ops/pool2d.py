@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import count, need_float, need_inputs, need_nhwc, padded, quiet, tap, window_extents
+from tinynet.ops.checks import count, need_float, need_inputs, need_name, need_nhwc, padded, quiet, tap, window_extents
+from tinynet.ops.pool_indices import POOLED, lowest
 
 
 def lower_pool(builder: Any, node: Any, op: Any, average: bool, include_pad: bool) -> bool:
@@ -25,9 +26,9 @@ def lower_pool(builder: Any, node: Any, op: Any, average: bool, include_pad: boo
 
 @register
 class MaxPool2d(Op):
-    """Maximum per window and channel: x [N,H,W,C] float32 (ONNX MaxPool).
+    """Maximum per window and channel: x [N,H,W,C] float32, uint8 or int8 (ONNX MaxPool).
 
-    Padding never wins, NaN always does, and a window without any pixel gives -inf.
+    Padding never wins, NaN always does, and a window without any pixel gives -inf (integers: the lowest one).
     """
 
     kind: ClassVar[str] = "max_pool2d"
@@ -38,15 +39,16 @@ class MaxPool2d(Op):
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 1)
-        need_float(inputs)
+        need_name("dtype", inputs[0].dtype, POOLED)
         n, h, w, c = need_nhwc(inputs[0])
-        return [Spec((n, *window_extents((h, w), self.kernel, self.strides, self.pads, self.dilations), c))]
+        return [Spec((n, *window_extents((h, w), self.kernel, self.strides, self.pads, self.dilations), c), inputs[0].dtype)]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         (x,) = arrays
         out = window_extents(x.shape[1:3], self.kernel, self.strides, self.pads, self.dilations)
-        x = padded(x, self.pads, -np.inf)
-        y = np.full((x.shape[0], *out, x.shape[3]), -np.inf, np.float32)
+        low = lowest(x.dtype.name)
+        x = padded(x, self.pads, low)
+        y = np.full((x.shape[0], *out, x.shape[3]), low, x.dtype)
         for ky in range(self.kernel[0]):
             for kx in range(self.kernel[1]):
                 np.maximum(y, tap(x, ky, kx, out, self.strides, self.dilations), out=y)
@@ -59,6 +61,8 @@ class MaxPool2d(Op):
         return True, True
 
     def lower(self, builder: Any, node: Any) -> bool:
+        if builder.view(node.inputs[0]).dtype != "float32":
+            return False
         return lower_pool(builder, node, self, average=False, include_pad=False)
 
 

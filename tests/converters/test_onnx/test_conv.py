@@ -67,9 +67,6 @@ def test_conv_shared_weights_are_held_once(lab):
 
 def test_conv_refusals(lab):
     x, w = lab.normal(1, 2, 5, 5), lab.normal(3, 2, 3, 3)
-    assert "weight computed at run time" in lab.reason("Conv", x, w, run=(0, 1))
-    assert "bias computed at run time" in lab.reason("Conv", x, w, lab.normal(3), run=(0, 2))
-    assert "3-D" in lab.reason("Conv", lab.normal(1, 2, 5, 5, 5), lab.normal(3, 2, 3, 3, 3))
     assert "negative pads" in lab.reason("Conv", x, w, pads=[-1, 0, 0, 0])
 
 

@@ -56,6 +56,11 @@ BETWEEN = {
     "reshape that joins pixels": lambda n, x: n.op(
         "reshape", n.op("softmax", n.op("reshape", x, shape=(1, 6, 64)), axis=1), shape=(1, 6, 8, 8)
     ),
+    "cubic resize": lambda n, x: n.op("resize", n.op("resize", x, axes=(2, 3), size=(4, 5), scales=(0.5, 0.625), mode="cubic"),
+                                      axes=(2, 3), size=(8, 8), scales=(2.0, 1.6), mode="cubic"),
+    "resize of channels and rows": lambda n, x: n.op(
+        "resize", x, axes=(1, 2), size=(6, 8), scales=(1.5, 0.75), mode="cubic", coordinates="tf_crop_and_resize",
+        roi=(0.1, 0.0, 0.9, 0.5)),
     "gather": lambda n, x: n.op("gather", x, n.const([4, 0, 1, 1, 5, 2], "int64"), axis=1),
     "swapped rows and columns": lambda n, x: n.op(
         "transpose", n.op("softmax", n.op("transpose", x, perm=(0, 3, 2, 1)), axis=3), perm=(0, 3, 2, 1)
