@@ -106,3 +106,13 @@ def test_col2im(data, n, h, w, kernel, strides, dilations, pads, c, strided, see
     attrs = {"size": size, "kernel": kernel, "strides": strides, "dilations": dilations, "pads": pads}
     # The same sums in the same order.
     net.agree(net.add("col2im2d", net._input(x), **attrs), ops.make("col2im2d", attrs).reference(x)[0])
+
+
+@pytest.mark.parametrize("kernel, c", [((2, 2), 17), ((3, 1), 1), ((1, 2), 33), ((2, 3), 4)])
+def test_col2im_of_windows_that_do_not_overlap(kernel, c):
+    """A copy; one more row or column of output, and it is none."""
+    x = normal(1, 2, 3, 4, kernel[0] * kernel[1] * c)
+    for more in ((0, 0), (0, 1), (1, 0)):
+        attrs = {"size": (3 * kernel[0] + more[0], 4 * kernel[1] + more[1]), "kernel": kernel, "strides": kernel}
+        net = Net(strided=True)
+        net.agree(net.add("col2im2d", net._input(x), **attrs), ops.make("col2im2d", attrs).reference(x)[0])

@@ -108,6 +108,11 @@ class Col2im2d(Op):
             return slice(0), slice(0)
         return slice(first, last), slice(first * step + shift, (last - 1) * step + shift + 1, step)
 
+    def _tiles(self, extents: tuple[int, ...]) -> bool:
+        """Does every place of the output belong to one window?  Then there is nothing to add."""
+        return (self.kernel == self.strides and self.pads == (0, 0) and self.dilations == (1, 1)
+                and self.size == tuple(e * k for e, k in zip(extents, self.kernel, strict=True)))
+
     def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
         return count(inputs[0].shape)
 
@@ -116,6 +121,10 @@ class Col2im2d(Op):
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        if self._tiles(x.shape[1:3]):
+            (n, h, w), (kh, kw), c, (ys, xs) = x.shape[:3], self.kernel, y.row, y.strides[1:3]
+            return builder.copy(x, y, (n, h, kh, w, kw, c), (*x.strides[:2], kw * c, x.strides[2], c, 1),
+                                (y.strides[0], kh * ys, ys, kw * xs, xs, 1))
         builder.reserve(4 * y.row)
         builder.emit(
             "col2im_f32", [builder.tensor(x.name), builder.constant(np.zeros(y.row, np.float32)), builder.tensor(y.name)],
