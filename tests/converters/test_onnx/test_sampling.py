@@ -52,9 +52,15 @@ def test_max_roi_pool(lab):
     lab.op("MaxRoiPool", lab.normal(2, 3, 8, 9), rois, run=(0, 1), pooled_shape=[2, 3], spatial_scale=0.7)
 
 
-def test_max_unpool_to_a_larger_shape(lab):
+def test_max_unpool_with_an_output_shape(lab):
+    from tinynet import reference
     x, indices = lab.normal(1, 1, 2, 2), np.array([[[[5, 7], [13, 15]]]])
     lab.op("MaxUnpool", x, indices, lab.ints(1, 1, 4, 4), run=(0, 1), kernel_shape=[2, 2], strides=[2, 2])
+    # Larger than kernel and strides give: onnxruntime counts the indices in the larger one, the specification's test does not.
+    model, feeds = lab.one("MaxUnpool", x, indices, lab.ints(1, 1, 5, 5), run=(0, 1), kernel_shape=[2, 2], strides=[2, 2])
+    expected = np.zeros((1, 1, 5, 5), np.float32)
+    expected[..., 1:4:2, 1:4:2] = x
+    np.testing.assert_array_equal(reference.run(lab.import_(model), feeds)["y"], expected)
     model, _ = lab.one("MaxUnpool", x, indices, lab.ints(1, 2, 4, 4), run=(0, 1), kernel_shape=[2, 2], strides=[2, 2])
     with pytest.raises(FormatError, match="does not begin with"):
         lab.import_(model)
