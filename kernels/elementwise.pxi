@@ -1,4 +1,4 @@
-# Functions of one and two tensors, and the per-channel scale and shift.
+# Functions of one and two tensors, softmax, and the per-channel scale and shift.
 
 from libc.math cimport INFINITY as INF
 
@@ -88,3 +88,20 @@ cdef int scale_shift_f32(const tn_step *s, tn_context *c) noexcept nogil:
 
 _declare("scale_shift_f32", scale_shift_f32, sizeof(ScaleShiftParams),
          "rows channels ldx ldy function lo* hi* alpha* beta*")
+
+
+# x [outer, n, inner], along n; long rows of a few are not split: their sum is one number.
+
+cdef struct SoftmaxParams:
+    int64_t outer, n, inner, log
+
+
+cdef int softmax_f32(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const SoftmaxParams *p = <const SoftmaxParams *>s.param
+    cdef int64_t begin, end, row = p.n * p.inner
+    my_part(c, p.outer, 1, &begin, &end)
+    c.micro.softmax(floats(s, c, 0) + begin * row, floats(s, c, 1) + begin * row, end - begin, p.n, p.inner, <int>p.log)
+    return 0
+
+
+_declare("softmax_f32", softmax_f32, sizeof(SoftmaxParams), "outer n inner log")

@@ -77,22 +77,6 @@ cdef int reduce_f32(const tn_step *s, tn_context *c) noexcept nogil:
 _declare("reduce_f32", reduce_f32, sizeof(ReduceParams), "reduction outer n inner ldx factor*")
 
 
-cdef struct SoftmaxParams:
-    int64_t outer, n, inner
-
-
-cdef int softmax_f32(const tn_step *s, tn_context *c) noexcept nogil:
-    cdef const SoftmaxParams *p = <const SoftmaxParams *>s.param
-    cdef int64_t begin, end, i
-    my_part(c, p.outer, 1, &begin, &end)
-    for i in range(begin, end):
-        c.micro.softmax(floats(s, c, 0) + i * p.n * p.inner, floats(s, c, 1) + i * p.n * p.inner, p.n, p.inner)
-    return 0
-
-
-_declare("softmax_f32", softmax_f32, sizeof(SoftmaxParams), "outer n inner")
-
-
 cdef struct ArgmaxParams:
     int64_t outer, n, inner, last
 

@@ -172,7 +172,8 @@ def _places(move: moves.Move) -> dict[int, int] | None:
 
 
 _RULES = {
-    "concat": _concat, "softmax": _along_axis, "argmax": _argmax, "gather": _gather,
+    "softmax": _along_axis, "log_softmax": _along_axis, "hardmax": _along_axis,
+    "concat": _concat, "argmax": _argmax, "gather": _gather,
     "reshape": _reshape, "expand": _expand, "resize": _resize,
     "slice": _per_axis("begin", "end", "step"), "pad": _per_axis("begin", "end"),
     "reduce_mean": _reduce, "reduce_sum": _reduce, "reduce_max": _reduce, "reduce_min": _reduce,

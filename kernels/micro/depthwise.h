@@ -15,7 +15,7 @@ INLINE vf depthwise_finish(vf v, vf lo, vf hi, const tn_epilogue *e, const int C
     switch (e->function) {
     case TN_LEAKY_RELU: return vf_select(v >= 0.0f, v, e->alpha * v);
     case TN_HARD_SIGMOID: return vf_hard_sigmoid(v, e->alpha, e->beta);
-    case TN_HARD_SWISH: return v * vf_hard_sigmoid(v, 1.0f / 6.0f, 0.5f);
+    case TN_HARD_SWISH: return vf_hard_swish(v);
     default: return v;
     }
 }

@@ -1,30 +1,45 @@
 /* Functions of one and two variables over contiguous floats. */
 
-#define MAP(expression)                                                     \
-    do {                                                                    \
-        int64_t i = 0;                                                      \
-        for (; i + VL <= n; i += VL) {                                      \
-            vf v = vf_load(x + i);                                          \
-            vf_store(y + i, (expression));                                  \
-        }                                                                   \
-        if (i < n) {                                                        \
-            vf v = vf_load_part(x + i, n - i);                              \
-            vf_store_part(y + i, (expression), n - i);                      \
-        }                                                                   \
-        return;                                                             \
+/* Four vectors at a time: functions are long chains of dependent instructions, of which the processor then sees four.  Stores
+   that cross cache lines cost more than what they save, so the first vector of many may be a short one. */
+#define MAP(expression)                                                                                     \
+    do {                                                                                                    \
+        int64_t part = n > 8 * VL ? VL - (int64_t)((uintptr_t)y / 4 % VL) : VL;                             \
+        for (int64_t i = 0; i < n; i += part, part = VL) {                                                  \
+            for (; part == VL && i + 4 * VL <= n; i += 4 * VL) {                                            \
+                vf w[4];                                                                                    \
+                UNROLL for (int k = 0; k < 4; k++) {                                                        \
+                    vf v = vf_load(x + i + k * VL);                                                         \
+                    w[k] = (expression);                                                                    \
+                }                                                                                           \
+                UNROLL for (int k = 0; k < 4; k++)                                                          \
+                    vf_store(y + i + k * VL, w[k]);                                                         \
+            }                                                                                               \
+            part = n - i < part ? n - i : part;                                                             \
+            vf v = part == VL ? vf_load(x + i) : vf_load_part(x + i, part);                                 \
+            v = (expression);                                                                               \
+            part == VL ? vf_store(y + i, v) : vf_store_part(y + i, v, part);                                \
+        }                                                                                                   \
+        return;                                                                                             \
     } while (0)
 
-/* Rare functions go through the C library. */
-#define MAP_SCALAR(expression)              \
-    do {                                    \
-        for (int64_t i = 0; i < n; i++) {   \
-            float v = x[i];                 \
-            y[i] = (expression);            \
-        }                                   \
-        return;                             \
-    } while (0)
+/* Numbers beyond the range of the reduction go through the C library. */
+INLINE void trigonometric(const float *x, float *y, int64_t n, const int COSINE)
+{
+    for (int64_t i = 0; i < n; i += VL) {
+        const int64_t part = n - i < VL ? n - i : VL;
+        vf v = part < VL ? vf_load_part(x + i, part) : vf_load(x + i), z;
+        vi quadrant, far = vf_abs(v) > TRIGONOMETRIC_RANGE;
+        vf r = vf_reduce_sin(v, &quadrant);
+        z = COSINE ? vf_sin_quadrant(r, quadrant + 1) : vf_select(v == 0.0f, v, vf_sin_quadrant(r, quadrant));
+        part < VL ? vf_store_part(y + i, z, part) : vf_store(y + i, z);
+        if (vi_any(far))
+            for (int64_t k = 0; k < part; k++)
+                y[i + k] = far[k] ? (COSINE ? cosf(v[k]) : sinf(v[k])) : y[i + k];
+    }
+}
 
-static void unary(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n)
+INTERLEAVED static void unary(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n)
 {
     switch (f) {
     case TN_NONE: MAP(v);
@@ -34,21 +49,34 @@ static void unary(tn_function f, float alpha, float beta, const float *x, float 
     case TN_SIGMOID: MAP(vf_sigmoid(v));
     case TN_TANH: MAP(vf_tanh(v));
     case TN_HARD_SIGMOID: MAP(vf_hard_sigmoid(v, alpha, beta));
-    case TN_HARD_SWISH: MAP(v * vf_hard_sigmoid(v, 1.0f / 6.0f, 0.5f));
+    case TN_HARD_SWISH: MAP(vf_hard_swish(v));
     case TN_SILU: MAP(v * vf_sigmoid(v));
-    case TN_ELU: MAP(vf_select(v > 0.0f, v, alpha * vf_expm1(v)));
+    case TN_ELU: MAP(vf_elu(v, vf_set1(alpha), vf_set1(1.0f)));
     case TN_EXP: MAP(vf_exp(v));
-    case TN_SQRT: MAP_SCALAR(sqrtf(v));
-    case TN_LOG: MAP_SCALAR(logf(v));
+    case TN_SQRT: MAP(vf_sqrt(v));
+    case TN_LOG: MAP(vf_log(v));
     case TN_NEG: MAP(-v);
     case TN_ABS: MAP(vf_abs(v));
     case TN_RECIPROCAL: MAP(1.0f / v);
-    case TN_FLOOR: MAP_SCALAR(floorf(v));
-    case TN_CEIL: MAP_SCALAR(ceilf(v));
-    case TN_ROUND: MAP_SCALAR(rintf(v));
-    case TN_ERF: MAP_SCALAR(erff(v));
-    case TN_SOFTPLUS: MAP_SCALAR(v > 0.0f ? v + log1pf(expf(-v)) : log1pf(expf(v)));
-    case TN_GELU: MAP_SCALAR(0.5f * v * (1.0f + erff(v * 0.70710678f)));
+    case TN_FLOOR: MAP(vf_floor(v));
+    case TN_CEIL: MAP(vf_ceil(v));
+    case TN_ROUND: MAP(vf_round(v));
+    case TN_ERF: MAP(vf_erf(v));
+    case TN_SOFTPLUS: MAP(vf_softplus(v));
+    case TN_GELU: MAP(vf_gelu(v));
+    case TN_GELU_TANH: MAP(vf_gelu_tanh(v));
+    case TN_MISH: MAP(vf_mish(v));
+    case TN_SELU: MAP(beta * vf_elu(v, vf_set1(alpha), vf_set1(1.0f)));
+    case TN_CELU: {
+        const float slope = 1.0f / alpha;
+        MAP(vf_elu(v, vf_set1(alpha), vf_set1(slope)));
+    }
+    case TN_SOFTSIGN: MAP(v / (1.0f + vf_abs(v)));
+    case TN_THRESHOLDED_RELU: MAP(vf_select(v > alpha, v, vf_set1(0.0f)));
+    case TN_SHRINK: MAP(vf_select(v < -alpha, v + beta, vf_select(v > alpha, v - beta, vf_set1(0.0f))));
+    case TN_SIN: trigonometric(x, y, n, 0); return;
+    case TN_COS: trigonometric(x, y, n, 1); return;
+    case TN_SIGN: MAP(vf_sign(v));
     }
 }
 

@@ -15,7 +15,8 @@ enum { TN_PANEL = 16,      /* output channels per weight panel, the same on ever
 typedef enum tn_function {
     TN_NONE, TN_RELU, TN_CLIP,
     TN_LEAKY_RELU, TN_SIGMOID, TN_TANH, TN_HARD_SIGMOID, TN_HARD_SWISH, TN_SILU, TN_ELU,
-    TN_EXP, TN_SQRT, TN_LOG, TN_NEG, TN_ABS, TN_RECIPROCAL, TN_FLOOR, TN_CEIL, TN_ROUND, TN_ERF, TN_SOFTPLUS, TN_GELU
+    TN_EXP, TN_SQRT, TN_LOG, TN_NEG, TN_ABS, TN_RECIPROCAL, TN_FLOOR, TN_CEIL, TN_ROUND, TN_ERF, TN_SOFTPLUS, TN_GELU,
+    TN_GELU_TANH, TN_MISH, TN_SELU, TN_CELU, TN_SOFTSIGN, TN_THRESHOLDED_RELU, TN_SHRINK, TN_SIN, TN_COS, TN_SIGN
 } tn_function;
 
 typedef enum tn_binary { TN_ADD, TN_SUB, TN_MUL, TN_DIV, TN_POW, TN_MAXIMUM, TN_MINIMUM, TN_PRELU } tn_binary;
@@ -104,8 +105,8 @@ typedef struct tn_micro {
                  float *y, int64_t channels, float factor);
     /* reduction of n consecutive floats */
     float (*reduce)(tn_reduction r, const float *x, int64_t n);
-    /* softmax over i < n of x[i*inner + j] for every j < inner */
-    void (*softmax)(const float *x, float *y, int64_t n, int64_t inner);
+    /* softmax, or its logarithm, of x [rows, n, inner] along n */
+    void (*softmax)(const float *x, float *y, int64_t rows, int64_t n, int64_t inner, int log);
     /* y[c] = (a[c] (1-fx) + b[c] fx) (1-fy) + (c_[c] (1-fx) + d[c] fx) fy */
     void (*bilinear)(const float *a, const float *b, const float *c, const float *d, float fx, float fy, float *y, int64_t n);
     /* y[c] = sum over i < taps of x[offset[i] + c] weight[i] */

@@ -1,4 +1,4 @@
-/* Pooling windows, reductions, softmax and local response normalisation. */
+/* Pooling windows, reductions and local response normalisation. */
 
 INLINE vf pool_combine(tn_reduction r, vf acc, vf v)
 {
@@ -65,48 +65,6 @@ static float reduce(tn_reduction r, const float *x, int64_t n)
             s = s != s ? s : v;
     }
     return s;
-}
-
-static void softmax_row(const float *x, float *y, int64_t n)
-{
-    const float top = reduce(TN_MAX, x, n);
-    const vf t = vf_set1(top);
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL)
-        vf_store(y + i, vf_exp(vf_load(x + i) - t));
-    if (i < n)
-        vf_store_part(y + i, vf_exp(vf_load_part(x + i, n - i) - t), n - i);
-    const float scale = 1.0f / reduce(TN_SUM, y, n);
-    for (i = 0; i + VL <= n; i += VL)
-        vf_store(y + i, vf_load(y + i) * scale);
-    for (; i < n; i++)
-        y[i] *= scale;
-}
-
-static void softmax(const float *x, float *y, int64_t n, int64_t inner)
-{
-    if (inner == 1) {
-        softmax_row(x, y, n);
-        return;
-    }
-    for (int64_t j = 0; j < inner; j += VL) {
-        const int64_t part = inner - j < VL ? inner - j : 0;
-#define LOAD(p) (part ? vf_load_part((p), part) : vf_load(p))
-#define STORE(p, v) (part ? vf_store_part((p), (v), part) : vf_store((p), (v)))
-        vf top = vf_set1(-INFINITY), sum = vf_set1(0.0f);
-        for (int64_t i = 0; i < n; i++)
-            top = vf_maximum(LOAD(x + i * inner + j), top);
-        for (int64_t i = 0; i < n; i++) {
-            vf v = vf_exp(LOAD(x + i * inner + j) - top);
-            sum += v;
-            STORE(y + i * inner + j, v);
-        }
-        sum = 1.0f / sum;
-        for (int64_t i = 0; i < n; i++)
-            STORE(y + i * inner + j, LOAD(y + i * inner + j) * sum);
-#undef LOAD
-#undef STORE
-    }
 }
 
 static void lrn(const float *x, float *y, int64_t channels, int64_t size, float alpha, float power, float bias, float *squares)

@@ -1,8 +1,10 @@
 /* Everything of one instruction set.  The including file has chosen the target, VL, and LEVEL (avx2) with its name. */
 #include "micro.h"
 #include "vec.h"
+#include "functions.h"
 #include "elementwise.h"
 #include "reduce.h"
+#include "softmax.h"
 #include "gemm.h"
 #include "depthwise.h"
 #include "winograd.h"

@@ -5,10 +5,19 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
+/* For functions whose unrolled loops are long chains of dependent instructions: gcc then mixes the chains before it gives
+   out registers, which x86 compilers do not do by default.  Register tiles lose by it. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define INTERLEAVED __attribute__((optimize("schedule-insns")))
+#else
+#define INTERLEAVED
+#endif
 
 typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
@@ -45,6 +54,26 @@ INLINE void vf_store_part(float *p, vf v, int64_t n)
 }
 #endif
 
+/* The first n <= VL lanes of v, elsewhere `other`. */
+#if VL == 16
+INLINE vf vf_first(vf v, int64_t n, vf other)
+{
+    return (vf)_mm512_mask_mov_ps((__m512)other, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#elif VL == 8
+INLINE vf vf_first(vf v, int64_t n, vf other)
+{
+    return (vf)_mm256_blendv_ps((__m256)other, (__m256)v, (__m256)vf_mask(n));
+}
+#else
+INLINE vf vf_first(vf v, int64_t n, vf other)
+{
+    for (int64_t i = 0; i < VL; i++)
+        v[i] = i < n ? v[i] : other[i];
+    return v;
+}
+#endif
+
 INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 
 /* b where the two are unordered: vf_max(lo, x) lets NaN in x through. */
@@ -67,62 +96,108 @@ INLINE vf vf_minimum(vf a, vf b) { return vf_select((a < b) | (a != a), a, b); }
 
 INLINE vf vf_clamp(vf x, vf lo, vf hi) { return vf_min(hi, vf_max(lo, x)); }
 INLINE vf vf_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
+/* NaN keeps its sign: arithmetic on two equal NaN does not depend on which of them the compiler puts first. */
+INLINE vf vf_minus_abs(vf x) { return vf_min(-x, x); }
 /* Nearest integer, ties to even; |x| < 2^22. */
 INLINE vf vf_round_small(vf x) { return (x + 12582912.0f) - 12582912.0f; }
 /* 2^n for an integer-valued n in [-126, 127]. */
 INLINE vf vf_pow2(vf n) { return (vf)((__builtin_convertvector(n, vi) + 127) << 23); }
+/* The sign of x on a y that is not negative where x is not. */
+INLINE vf vf_with_sign(vf y, vf x) { return (vf)((vi)y | ((vi)x & (int32_t)0x80000000)); }
 
-/* exp: Cody-Waite reduction and a degree 6 polynomial, at most 2 ulp; underflows to 0, overflows to inf, keeps NaN. */
-INLINE vf vf_exp(vf x)
+/* p 2^n for an integer-valued n in [-252, 254], rounded once where the result is denormal and p is in [1/2, 2]. */
+#if VL == 16
+INLINE vf vf_scale(vf p, vf n) { return (vf)_mm512_scalef_ps((__m512)p, (__m512)n); }
+#else
+INLINE vf vf_scale(vf p, vf n)
 {
-    vf z = vf_clamp(x, vf_set1(-104.0f), vf_set1(89.0f));
-    vf n = vf_round_small(z * 1.44269504f);
-    vf r = z - n * 0.693359375f + n * 2.12194440e-4f;
-    vf p = 1.9875691500e-4f * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
     vf half = vf_round_small(n * 0.5f);   /* two factors: 2^n alone would overflow at 128 and lose denormals */
     return p * vf_pow2(half) * vf_pow2(n - half);
 }
+#endif
 
-/* exp(x) - 1: Taylor near 0, where the difference would lose its digits (|x| < 0.35: the next term is below 2e-8 x). */
-INLINE vf vf_expm1(vf x)
+/* 0, 1, 2, ... */
+#if VL == 16
+#define LANES (vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#elif VL == 8
+#define LANES (vi){0, 1, 2, 3, 4, 5, 6, 7}
+#elif VL == 4
+#define LANES (vi){0, 1, 2, 3}
+#else
+#define LANES (vi){0}
+#endif
+
+/* The sum, and the largest, of all lanes, in every lane. */
+INLINE vf vf_sum_lanes(vf v)
 {
-    vf p = 1.98412698e-4f * x + 1.38888889e-3f;
-    p = p * x + 8.33333333e-3f;
-    p = p * x + 4.16666667e-2f;
-    p = p * x + 1.66666667e-1f;
-    p = p * x + 0.5f;
-    vf small = p * x * x + x;
-    return vf_select(vf_abs(x) < 0.35f, small, vf_exp(x) - 1.0f);
+    UNROLL for (int w = VL / 2; w; w /= 2)
+        v += __builtin_shuffle(v, LANES ^ w);
+    return v;
+}
+INLINE vf vf_max_lanes(vf v)
+{
+    UNROLL for (int w = VL / 2; w; w /= 2)
+        v = vf_max(v, __builtin_shuffle(v, LANES ^ w));
+    return v;
 }
 
-/* sigmoid(x) = e/(1+e) with e = exp(-|x|), reflected: no overflow, relative error small at both ends. */
-INLINE vf vf_sigmoid(vf x)
+/* Is the mask set anywhere? */
+#if VL == 16
+INLINE int vi_any(vi mask) { return _mm512_movepi32_mask((__m512i)mask) != 0; }
+#elif VL == 8
+INLINE int vi_any(vi mask) { return _mm256_movemask_ps((__m256)mask) != 0; }
+#elif VL == 4 && defined(__x86_64__)
+INLINE int vi_any(vi mask) { return _mm_movemask_ps((__m128)mask) != 0; }
+#else
+INLINE int vi_any(vi mask)
 {
-    vf e = vf_exp(-vf_abs(x));
-    vf s = e / (1.0f + e);
-    return vf_select(x >= 0.0f, 1.0f - s, s);
+    int32_t any = 0;
+    for (int i = 0; i < VL; i++)
+        any |= mask[i];
+    return any != 0;
 }
+#endif
 
-/* tanh: odd polynomial below 0.625 (Cephes), 1 - 2/(exp(2|x|)+1) above. */
-INLINE vf vf_tanh(vf x)
+#if VL == 16
+INLINE vf vf_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
+INLINE vf vf_floor(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+INLINE vf vf_ceil(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
+INLINE vf vf_round(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#elif VL == 8
+INLINE vf vf_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
+INLINE vf vf_floor(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+INLINE vf vf_ceil(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
+INLINE vf vf_round(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#elif VL == 4 && defined(__aarch64__)
+INLINE vf vf_sqrt(vf x) { return (vf)vsqrtq_f32((float32x4_t)x); }
+INLINE vf vf_floor(vf x) { return (vf)vrndmq_f32((float32x4_t)x); }
+INLINE vf vf_ceil(vf x) { return (vf)vrndpq_f32((float32x4_t)x); }
+INLINE vf vf_round(vf x) { return (vf)vrndnq_f32((float32x4_t)x); }
+#else
+#if VL == 4
+INLINE vf vf_sqrt(vf x) { return (vf)_mm_sqrt_ps((__m128)x); }
+#else
+INLINE vf vf_sqrt(vf x) { return (vf){sqrtf(x[0])}; }
+#endif
+/* Through int32; beyond 2^23 every float is an integer.  The sign is kept on zeros. */
+INLINE vf vf_keep_integers(vf y, vf x) { return vf_select(vf_abs(x) < 8388608.0f, vf_with_sign(y, x), x); }
+INLINE vf vf_towards_zero(vf x)
 {
-    vf a = vf_abs(x), s = x * x;
-    vf p = -5.70498872745e-3f * s + 2.06390887954e-2f;
-    p = p * s - 5.37397155531e-2f;
-    p = p * s + 1.33314422036e-1f;
-    p = p * s - 3.33332819422e-1f;
-    vf small = p * s * x + x;
-    vf big = 1.0f - 2.0f / (vf_exp(a + a) + 1.0f);
-    vf sign = (vf)((vi)x & (int32_t)0x80000000);
-    return vf_select(a < 0.625f, small, (vf)((vi)big | (vi)sign));
+    return __builtin_convertvector(__builtin_convertvector(vf_select(vf_abs(x) < 8388608.0f, x, vf_set1(0.0f)), vi), vf);
 }
-
-INLINE vf vf_hard_sigmoid(vf x, float alpha, float beta)
+INLINE vf vf_floor(vf x)
 {
-    return vf_clamp(alpha * x + beta, vf_set1(0.0f), vf_set1(1.0f));
+    vf t = vf_towards_zero(x);
+    return vf_keep_integers(t - vf_select(t > x, vf_set1(1.0f), vf_set1(0.0f)), x);
 }
+INLINE vf vf_ceil(vf x)
+{
+    vf t = vf_towards_zero(x);
+    return vf_keep_integers(t + vf_select(t < x, vf_set1(1.0f), vf_set1(0.0f)), x);
+}
+INLINE vf vf_round(vf x)
+{
+    vf a = vf_abs(x);
+    return vf_keep_integers((a + 8388608.0f) - 8388608.0f, x);
+}
+#endif

@@ -16,11 +16,15 @@ from tinynet.ops.activations import ACTIVATIONS, FUNCTIONS
 
 UNARY = [name for name in FUNCTIONS if name != "none"]
 BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "minimum"]
-PARAMETERS = {"clip": (-0.75, 1.5), "leaky_relu": (0.1, 0.0), "hard_sigmoid": (0.2, 0.5), "elu": (1.25, 0.0)}
+PARAMETERS = {"clip": (-0.75, 1.5), "leaky_relu": (0.1, 0.0), "hard_sigmoid": (0.2, 0.5), "elu": (1.25, 0.0),
+              "selu": (1.6732632, 0.0), "celu": (0.7, 0.0), "thresholded_relu": (0.8, 0.0), "shrink": (0.6, 0.3)}
 
 
 def attributes(kind, alpha, beta):
-    return {"alpha": alpha, "beta": beta} if kind in ACTIVATIONS else {}
+    """Those that the kind has; celu's alpha is positive where it is native."""
+    alpha = abs(alpha) or 1.0 if kind == "celu" else alpha
+    fields = ops.kinds()[kind].fields
+    return {name: v for name, v in (("alpha", alpha), ("beta", beta), ("threshold", alpha), ("bias", beta)) if name in fields}
 
 
 def check_unary(kind, x, strided=False, alpha=0.0, beta=0.0):

@@ -116,32 +116,44 @@ def test_a_long_mean_rounds_like_a_short_one():
         net.agree(y, np.full(net.shape(y), np.float32(0.1)), bounds.sums(64 + shape[0] // 64 + 2, 0.1))
 
 
-def check_softmax(x, axis):
+def check_softmax(x, axis, kind):
     with np.errstate(all="ignore"):
         z = np.asarray(x - x.max(axis=axis, keepdims=True) if x.size else x, np.float64)
         e = np.exp(z)
-        expected = e / e.sum(axis=axis, keepdims=True)
-        bound = bounds.evaluation("softmax", z, expected) + bounds.sums(x.shape[axis], expected)
+        total = e.sum(axis=axis, keepdims=True)
+        if kind == "softmax":
+            expected = e / total
+            bound = bounds.evaluation("softmax", z, expected) + bounds.sums(x.shape[axis], expected)
+        else:
+            # The sum is off by 4 u in each exp and as a sum; its logarithm by as much, and rounded; then a difference.
+            expected = z - np.log(total)
+            bound = (4 * bounds.U + bounds.sums(x.shape[axis], 1.0) + bounds.evaluation("log", total, np.log(total))
+                     + 2 * bounds.U * np.abs(expected))
     net = Net()
-    net.agree(net.add("softmax", net.input(x), axis=axis), expected, bound)
+    net.agree(net.add(kind, net.input(x), axis=axis), expected, np.where(np.isfinite(expected), bound, 0))
 
 
-@settings(max_examples=25, deadline=None)
+SOFTMAX = ["softmax", "log_softmax"]
+
+
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), shape=st.lists(channels, min_size=1, max_size=3), scale=st.sampled_from([0.01, 1, 30, 1000]), seed=seeds,
-       make=st.sampled_from([normal, with_non_finite]))
-def test_softmax(data, shape, scale, seed, make):
+       make=st.sampled_from([normal, with_non_finite]), kind=st.sampled_from(SOFTMAX))
+def test_softmax(data, shape, scale, seed, make, kind):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
-    check_softmax(make(seed, *shape) * np.float32(scale), axis)
+    check_softmax(make(seed, *shape) * np.float32(scale), axis, kind)
 
 
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 1000])
-def test_softmax_sizes(n):
-    check_softmax(normal(n, n), 0)
-    check_softmax(normal(n, 3, n), -1)
-    check_softmax(normal(n, n, 3), 0)
-    check_softmax(normal(n, 0, n), 1)
-    check_softmax(np.full((2, n), -np.inf, np.float32), 1)
-    check_softmax(np.full((n, 2), 3e38, np.float32), 0)
+@pytest.mark.parametrize("kind", SOFTMAX)
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 33, 64, 65, 1000])
+def test_softmax_sizes(n, kind):
+    check_softmax(normal(n, n), 0, kind)
+    check_softmax(normal(n, 3, n), -1, kind)
+    check_softmax(-200 - np.abs(normal(n, 3, n)), -1, kind)     # what lies beside a row must not count as 0
+    check_softmax(normal(n, n, 3), 0, kind)
+    check_softmax(normal(n, 0, n), 1, kind)
+    check_softmax(np.full((2, n), -np.inf, np.float32), 1, kind)
+    check_softmax(np.full((n, 2), 3e38, np.float32), 0, kind)
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinynet import ops
-from tinynet.ops.activations import ACTIVATIONS, apply_activation, erf
+from tinynet.ops.activations import ACTIVATIONS, apply_activation
 
 # kind -> (ONNX operator, opset, tinynet attributes, ONNX attributes)
 ONNX = {
@@ -20,16 +20,13 @@ ONNX = {
     "hard_sigmoid": ("HardSigmoid", 17, {"alpha": 0.2, "beta": 0.5}, {}),
     "hard_swish": ("HardSwish", 17, {}, {}),
     "elu": ("Elu", 17, {"alpha": 1.5}, {"alpha": 1.5}),
-    "exp": ("Exp", 17, {}, {}),
-    "sqrt": ("Sqrt", 17, {}, {}),
-    "log": ("Log", 17, {}, {}),
-    "neg": ("Neg", 17, {}, {}),
-    "abs": ("Abs", 17, {}, {}),
-    "reciprocal": ("Reciprocal", 17, {}, {}),
-    "floor": ("Floor", 17, {}, {}),
-    "ceil": ("Ceil", 17, {}, {}),
-    "round": ("Round", 17, {}, {}),
-    "erf": ("Erf", 17, {}, {}),
+    "selu": ("Selu", 17, {}, {}),
+    "celu": ("Celu", 17, {"alpha": 0.7}, {"alpha": 0.7}),
+    "softsign": ("Softsign", 17, {}, {}),
+    "thresholded_relu": ("ThresholdedRelu", 17, {"alpha": 0.7}, {"alpha": 0.7}),
+    "shrink": ("Shrink", 17, {"threshold": 0.7, "bias": 0.3}, {"lambd": 0.7, "bias": 0.3}),
+    "mish": ("Mish", 18, {}, {}),
+    "gelu_tanh": ("Gelu", 20, {}, {"approximate": "tanh"}),
     "softplus": ("Softplus", 17, {}, {}),
     "gelu": ("Gelu", 20, {}, {}),
 }
@@ -45,16 +42,13 @@ MEANING = {
     "hard_swish": lambda x: x * max(0.0, min(1.0, x / 6 + 0.5)),
     "silu": lambda x: x / (1 + math.exp(-x)) if x >= 0 else x * math.exp(x) / (1 + math.exp(x)),
     "elu": lambda x: x if x >= 0 else -0.5 * math.expm1(x),
-    "exp": math.exp,
-    "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
-    "log": lambda x: math.log(x) if x > 0 else (-math.inf if x == 0 else math.nan),
-    "neg": lambda x: -x,
-    "abs": abs,
-    "reciprocal": lambda x: 1 / x if x else math.copysign(math.inf, x),
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "round": round,
-    "erf": math.erf,
+    "selu": lambda x: 1.0507009873554805 * (x if x >= 0 else 1.6732632423543772 * math.expm1(x)),
+    "celu": lambda x: x if x >= 0 else 2.0 * math.expm1(x / 2.0),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "thresholded_relu": lambda x: x if x > 0.5 else 0.0,
+    "shrink": lambda x: x + 0.25 if x < -0.5 else x - 0.25 if x > 0.5 else 0.0,
+    "mish": lambda x: x * math.tanh(max(x, 0.0) + math.log1p(math.exp(-abs(x)))),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3))),
     "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
     "gelu": lambda x: 0.5 * x * (1 + math.erf(x * math.sqrt(0.5))),
 }
@@ -65,8 +59,11 @@ arrays = hnp.arrays(np.float32, hnp.array_shapes(min_dims=0, max_dims=4, min_sid
                     elements=st.floats(-60, 60, width=32))
 
 
+ATTRIBUTES = {"celu": {"alpha": 2.0}, "thresholded_relu": {"alpha": 0.5}, "shrink": {"threshold": 0.5, "bias": 0.25}}
+
+
 def make(kind):
-    return ops.make(kind, ALPHA_BETA if kind in ACTIVATIONS else {})
+    return ops.make(kind, ALPHA_BETA if kind in ACTIVATIONS else ATTRIBUTES.get(kind, {}))
 
 
 @pytest.mark.parametrize("kind", sorted(ONNX))
@@ -113,17 +110,21 @@ def test_silu_against_onnxruntime(peer, x):
 
 
 @pytest.mark.parametrize("kind", sorted(MEANING))
-def test_nan_passes_through(kind):
+def test_nan_passes_through(peer, kind):
     x = np.array([1, np.nan, 2, np.nan], np.float32)
-    assert np.isnan(make(kind).reference(x)[0]).tolist() == [False, True, False, True]
+    passes = kind not in ("thresholded_relu", "shrink")
+    assert np.isnan(make(kind).reference(x)[0]).tolist() == [False, passes, False, passes]
+    if not passes:
+        operator, opset, _, onnx_attrs = ONNX[kind]
+        assert not np.isnan(peer.run(operator, [x], opset=opset, **onnx_attrs)).any()
 
 
 LIMITS = {       # f(-inf), f(inf); alpha = -0.5, beta = 2
     "relu": (0, np.inf), "clip": (-0.5, 2), "leaky_relu": (np.inf, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1),
     "hard_sigmoid": (1, 0), "hard_swish": (np.nan, np.inf), "silu": (np.nan, np.inf), "elu": (0.5, np.inf),
-    "exp": (0, np.inf), "sqrt": (np.nan, np.inf), "log": (np.nan, np.inf), "neg": (np.inf, -np.inf),
-    "abs": (np.inf, np.inf), "reciprocal": (0, 0), "floor": (-np.inf, np.inf), "ceil": (-np.inf, np.inf),
-    "round": (-np.inf, np.inf), "erf": (-1, 1), "softplus": (0, np.inf), "gelu": (np.nan, np.inf),
+    "selu": (-1.7580993, np.inf), "celu": (-2, np.inf), "softsign": (np.nan, np.nan), "thresholded_relu": (0, np.inf),
+    "shrink": (-np.inf, np.inf), "softplus": (0, np.inf), "mish": (np.nan, np.inf), "gelu": (np.nan, np.inf),
+    "gelu_tanh": (np.nan, np.inf),
 }
 
 
@@ -132,14 +133,6 @@ LIMITS = {       # f(-inf), f(inf); alpha = -0.5, beta = 2
 def test_infinities_and_silence(peer, kind):
     peer.agree(make(kind), [np.array([-np.inf, np.inf], np.float32)], np.array(LIMITS[kind], np.float32))
     make(kind).reference(np.array([-3e38, -1, 0, 1e-45, 3e38], np.float32))
-
-
-def test_erf_in_float64():
-    x = np.concatenate([np.linspace(-7, 7, 20001), 10.0 ** np.arange(-300, 3)])
-    exact = np.array([math.erf(v) for v in x])
-    error = np.abs(erf(x) - exact)
-    assert error.max() < 1e-9
-    assert (error <= 1e-9 * np.abs(exact)).all()
 
 
 def test_unknown_activation_is_an_error():
@@ -153,7 +146,3 @@ def test_refusals(peer):
     peer.refused(relu, (1,), (1,), match="1 inputs, found 2")
     peer.refused(relu, ops.Spec((1,), "int64"), match="float32, found int64")
     peer.refused(relu, ops.Spec((1,), "complex64"), match="a dtype among")
-
-
-def test_macs_are_not_counted():
-    assert ops.make("exp", {}).macs([ops.Spec((5,))], [ops.Spec((5,))]) == 0

@@ -11,6 +11,7 @@ from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     dense,
     depth_to_space,
     depthwise_conv2d,
+    functions,
     gather,
     grid_sample,
     im2col,

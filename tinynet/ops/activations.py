@@ -1,28 +1,37 @@
-"""Element by element: the activations that other kinds can carry, and plain mathematical functions."""
+"""Element by element: activations, those that other kinds can carry first."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import need_float, need_inputs, need_name, quiet
+from tinynet.ops.checks import need, need_inputs, need_name, quiet
 
 ACTIVATIONS = frozenset({
-    "none", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "elu",
+    "none", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "elu", "gelu", "gelu_tanh",
+    "mish", "softplus",
 })
 
 # In the order of `tn_function` in kernels/micro/micro.h.
 FUNCTIONS = (
     "none", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "elu",
     "exp", "sqrt", "log", "neg", "abs", "reciprocal", "floor", "ceil", "round", "erf", "softplus", "gelu",
+    "gelu_tanh", "mish", "selu", "celu", "softsign", "thresholded_relu", "shrink", "sin", "cos", "sign",
 )
 
 
+def each(function: Callable[[float], float], x: np.ndarray) -> np.ndarray:
+    """A function of the math module on every element, in float64: numpy has no erf."""
+    x = np.asarray(x)
+    return np.fromiter(map(function, x.reshape(-1).tolist()), np.float64, x.size).reshape(x.shape)
+
+
 def apply_activation(name: str, x: np.ndarray, alpha: float = 0.0, beta: float = 0.0) -> np.ndarray:
-    """f(x) in x's dtype, float32.  NaN stays NaN.  `name` is one of ACTIVATIONS."""
+    """f(x) in x's dtype, a float.  NaN stays NaN.  `name` is one of ACTIVATIONS."""
     with quiet():
         a, b, one = np.float32(alpha), np.float32(beta), np.float32(1)
         if name == "none":
@@ -45,6 +54,19 @@ def apply_activation(name: str, x: np.ndarray, alpha: float = 0.0, beta: float =
             return x * (one / (one + np.exp(-x)))
         if name == "elu":
             return np.where(x < 0, a * np.expm1(np.minimum(x, np.float32(0))), x)
+        # In float64, where nothing that cancels is lost.
+        z = np.asarray(x, np.float64)
+        y = None
+        if name == "gelu":
+            y = 0.5 * z * each(math.erfc, z * -math.sqrt(0.5))
+        elif name == "gelu_tanh":
+            y = z / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z * z * z)))
+        elif name == "mish":
+            y = z * np.tanh(np.logaddexp(0, z))
+        elif name == "softplus":
+            y = np.logaddexp(0, z)
+        if y is not None:
+            return np.asarray(y, x.dtype)
     raise ValueError(f"expected activation among {', '.join(sorted(ACTIVATIONS))}, found {name!r}")
 
 
@@ -73,13 +95,14 @@ class Activated(Op):
 
 
 class Unary(Op):
-    """x, float32 of any shape -> the same shape."""
+    """x of any shape -> the same shape and dtype; float32 unless `dtypes` says more."""
 
     elementwise: ClassVar[bool] = True
+    dtypes: ClassVar[tuple[str, ...]] = ("float32",)
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 1)
-        need_float(inputs)
+        need(inputs[0].dtype in self.dtypes, f"x of dtype {' or '.join(self.dtypes)}", inputs[0].dtype)
         return [inputs[0]]
 
     def compute(self, x: np.ndarray) -> np.ndarray:
@@ -99,11 +122,17 @@ class Unary(Op):
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        if self.kind not in FUNCTIONS or x.dtype != "float32":
+            return False
         rows, columns = (1, x.size) if x.contiguous and y.contiguous else (x.rows, x.row)
         builder.emit("unary_f32", [builder.tensor(x.name), builder.tensor(y.name)], nbytes=16 * x.size,
                      rows=rows, columns=columns, ldx=x.ld, ldy=y.ld, function=FUNCTIONS.index(self.kind),
-                     alpha=getattr(self, "alpha", 0.0), beta=getattr(self, "beta", 0.0))
+                     **dict(zip(("alpha", "beta"), self.parameters(), strict=True)))
         return True
+
+    def parameters(self) -> tuple[float, float]:
+        """What the kernel of this kind knows as alpha and beta."""
+        return getattr(self, "alpha", 0.0), getattr(self, "beta", 0.0)
 
 
 class Activation(Unary):
@@ -180,156 +209,95 @@ class Elu(Activation):
 
 
 @register
-class Exp(Unary):
-    """exp x"""
-
-    kind: ClassVar[str] = "exp"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.exp(x)
-
-
-@register
-class Sqrt(Unary):
-    """Square root; NaN for x < 0"""
-
-    kind: ClassVar[str] = "sqrt"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.sqrt(x)
-
-
-@register
-class Log(Unary):
-    """Natural logarithm; -inf at 0, NaN for x < 0"""
-
-    kind: ClassVar[str] = "log"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.log(x)
-
-
-@register
-class Neg(Unary):
-    """-x"""
-
-    kind: ClassVar[str] = "neg"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.negative(x)
-
-
-@register
-class Abs(Unary):
-    """|x|"""
-
-    kind: ClassVar[str] = "abs"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.abs(x)
-
-
-@register
-class Reciprocal(Unary):
-    """1 / x"""
-
-    kind: ClassVar[str] = "reciprocal"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.float32(1) / x
-
-
-@register
-class Floor(Unary):
-    """Largest integer <= x"""
-
-    kind: ClassVar[str] = "floor"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.floor(x)
-
-
-@register
-class Ceil(Unary):
-    """Smallest integer >= x"""
-
-    kind: ClassVar[str] = "ceil"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.ceil(x)
-
-
-@register
-class Round(Unary):
-    """Nearest integer, halves to even"""
-
-    kind: ClassVar[str] = "round"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.rint(x)
-
-
-@register
-class Softplus(Unary):
-    """log(1 + exp(x))"""
-
-    kind: ClassVar[str] = "softplus"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return np.logaddexp(np.float32(0), x)
-
-
-_ERF_STEP = 1 / 16
-_ERF_END = 6.0      # 1 - erf(6) < 2.2e-17
-
-
-def _erf_table() -> np.ndarray:
-    """[97][6]: Taylor coefficients of erf at the multiples of _ERF_STEP, from Hermite polynomials.
-
-    Abramowitz & Stegun 7.1.19: erf^(n+1)(x) = (-1)^n 2/sqrt(pi) H_n(x) exp(-x^2).  Over half a step the next
-    term, max |H_5(x) exp(-x^2)| 2/sqrt(pi) / 6! / 32^6, is below 1e-10.
-    """
-    rows = []
-    for i in range(int(_ERF_END / _ERF_STEP) + 1):
-        x = i * _ERF_STEP
-        hermite = [1.0, 2 * x]
-        for n in range(1, 4):
-            hermite.append(2 * x * hermite[n] - 2 * n * hermite[n - 1])
-        scale = 2 / math.sqrt(math.pi) * math.exp(-x * x)
-        rows.append([math.erf(x)] + [(-1) ** n * scale * h / math.factorial(n + 1) for n, h in enumerate(hermite)])
-    return np.array(rows)
-
-
-_ERF = _erf_table()
-
-
-def erf(x: np.ndarray) -> np.ndarray:
-    """The error function in float64, absolute error below 1e-9 and, near 0, as good relatively.  NaN stays NaN."""
-    x = np.asarray(x, np.float64)
-    magnitude = np.minimum(np.abs(x), _ERF_END)
-    index = np.rint(np.where(np.isnan(magnitude), 0, magnitude) / _ERF_STEP).astype(np.intp)
-    d = magnitude - index * _ERF_STEP
-    value = _ERF[index, 5]
-    for term in range(4, -1, -1):
-        value = value * d + _ERF[index, term]
-    return np.copysign(value, x)
-
-
-@register
-class Erf(Unary):
-    """2/sqrt(pi) times the integral of exp(-t^2) from 0 to x"""
-
-    kind: ClassVar[str] = "erf"
-
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        return erf(x)
-
-
-@register
-class Gelu(Unary):
+class Gelu(Activation):
     """x (1 + erf(x / sqrt 2)) / 2, Hendrycks & Gimpel 2016, the exact form"""
 
     kind: ClassVar[str] = "gelu"
 
+
+@register
+class GeluTanh(Activation):
+    """x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2, Hendrycks & Gimpel 2016"""
+
+    kind: ClassVar[str] = "gelu_tanh"
+
+
+@register
+class Mish(Activation):
+    """x tanh(log(1 + exp x)), Misra 2019"""
+
+    kind: ClassVar[str] = "mish"
+
+
+@register
+class Softplus(Activation):
+    """log(1 + exp x)"""
+
+    kind: ClassVar[str] = "softplus"
+
+
+@register
+class Selu(Unary):
+    """gamma x where x >= 0, else gamma alpha (exp x - 1), Klambauer et al. 2017"""
+
+    kind: ClassVar[str] = "selu"
+    alpha: float = 1.6732632423543772
+    gamma: float = 1.0507009873554805
+
     def compute(self, x: np.ndarray) -> np.ndarray:
-        return 0.5 * x.astype(np.float64) * (1 + erf(x * math.sqrt(0.5)))
+        return np.float32(self.gamma) * apply_activation("elu", x, self.alpha)
+
+    def parameters(self) -> tuple[float, float]:
+        return self.alpha, self.gamma
+
+
+@register
+class Celu(Unary):
+    """max(x, 0) + min(0, alpha (exp(x / alpha) - 1)), Barron 2017"""
+
+    kind: ClassVar[str] = "celu"
+    alpha: float = 1.0
+
+    def compute(self, x: np.ndarray) -> np.ndarray:
+        a = np.float32(self.alpha)
+        return np.maximum(x, np.float32(0)) + np.minimum(np.float32(0), a * np.expm1(x / a))
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        return self.alpha > 0 and super().lower(builder, node)
+
+
+@register
+class Softsign(Unary):
+    """x / (1 + |x|); NaN for infinite x, as the formula says"""
+
+    kind: ClassVar[str] = "softsign"
+
+    def compute(self, x: np.ndarray) -> np.ndarray:
+        return x / (np.float32(1) + np.abs(x))
+
+
+@register
+class ThresholdedRelu(Unary):
+    """x where x > alpha, else 0, also for NaN"""
+
+    kind: ClassVar[str] = "thresholded_relu"
+    alpha: float = 1.0
+
+    def compute(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x > np.float32(self.alpha), x, np.float32(0))
+
+
+@register
+class Shrink(Unary):
+    """x + bias where x < -threshold, x - bias where x > threshold, else 0, also for NaN"""
+
+    kind: ClassVar[str] = "shrink"
+    threshold: float = 0.5
+    bias: float = 0.0
+
+    def compute(self, x: np.ndarray) -> np.ndarray:
+        bias, threshold = np.float32(self.bias), np.float32(self.threshold)
+        return np.where(x < -threshold, x + bias, np.where(x > threshold, x - bias, np.float32(0)))
+
+    def parameters(self) -> tuple[float, float]:
+        return self.threshold, self.bias
