@@ -8,14 +8,15 @@ import numpy as np
 
 from tinynet.graph import DTYPES
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import need_inputs, need_name, quiet
+from tinynet.ops.checks import need_inputs, need_name
 
 
 @register
 class Cast(Op):
-    """numpy's astype(to): floats truncate to integers, anything but 0 is True.
+    """numpy's astype(to): floats truncate to integers, integers wrap, anything but 0 is True, also NaN.
 
-    What an integer cannot hold (NaN, inf, too large) becomes an unspecified integer.
+    A float that the integer cannot hold gives what the processor's conversion gives on x86, and with it onnxruntime there, on
+    every machine: the smallest int32 or int64 for those two; uint8 and int8 are the low bits of an int32.
     """
 
     kind: ClassVar[str] = "cast"
@@ -28,5 +29,9 @@ class Cast(Op):
         return [Spec(inputs[0].shape, self.to)]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        with quiet():
-            return [arrays[0].astype(self.to)]
+        (x,) = arrays
+        if x.dtype.kind == "f" and np.dtype(self.to).kind in "iu":
+            wide = np.int64 if self.to == "int64" else np.int32
+            least = np.float32(np.iinfo(wide).min)
+            x = np.where((x >= least) & (x < -least), x, least).astype(wide)
+        return [x.astype(self.to)]
