@@ -7,7 +7,10 @@
     clip(a x + b, 0, 1)                               ->  hard_sigmoid(a, b)
     x clip(x + 3, 0, 6) / 6,  x hard_sigmoid(x)       ->  hard_swish
     x sigmoid(x)                                      ->  silu
+    x / (1 + abs x)                                   ->  softsign
+    x tanh(softplus(x))                               ->  mish
     x (1 + erf(x / sqrt 2)) / 2                       ->  gelu
+    x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2   ->  gelu_tanh; also with x (1 + 0.044715 x^2) inside
 
 A product is first taken apart into its constant and its other factors, whatever the order and the mixture of mul and
 div, so that one rule covers all spellings.  Constants are compared to a relative 1e-6 (they come as float32).
@@ -27,7 +30,7 @@ def apply(graph: Graph) -> int:
     ed = Editor(graph)
     count = 0
     for node in ed.nodes():
-        count += _clamp(ed, node) or _slope(ed, node)
+        count += _clamp(ed, node) or _slope(ed, node) or _softsign(ed, node)
     for node in reversed(ed.nodes()):                    # the outermost product first
         if ed.alive(node) and node.op in ("mul", "div", "clip"):
             count += _product(ed, node) if node.op != "clip" else _affine_clip(ed, node)
@@ -90,6 +93,15 @@ def _slope(ed: Editor, node: Node) -> int:
     return 0
 
 
+def _softsign(ed: Editor, node: Node) -> int:
+    below = ed.made_by(node.inputs[1], "add") if node.op == "div" and not has_activation(node) else None
+    found = _with_constant(ed, below) if below else None
+    magnitude = ed.made_by(found[0], "abs") if found and found[1] == 1 else None
+    if magnitude is None or magnitude.inputs[0] != node.inputs[0]:
+        return 0
+    return _become(ed, node, "softsign", node.inputs[0])
+
+
 def _factors(ed: Editor, node: Node) -> tuple[float, list[str]]:
     """The product that ends at `node`: its constant, and the other factors.  What is divided by no constant is one."""
     constant, names = 1.0, []
@@ -127,8 +139,12 @@ def _product(ed: Editor, node: Node) -> int:
             return _become(ed, node, "silu", x)
         if _is_gate(ed, maker, x, constant):
             return _become(ed, node, "hard_swish", x)
+        if _close(constant, 1) and _is_mish_gate(ed, maker, x):
+            return _become(ed, node, "mish", x)
         if _close(constant, 0.5) and _is_gelu_gate(ed, maker, x):
             return _become(ed, node, "gelu", x)
+        if _close(constant, 0.5) and _is_gelu_tanh_gate(ed, maker, x):
+            return _become(ed, node, "gelu_tanh", x)
     return 0
 
 
@@ -143,14 +159,54 @@ def _is_gate(ed: Editor, maker: Node, x: str, constant: float) -> bool:
             and _close(constant, 1 / 6))
 
 
-def _is_gelu_gate(ed: Editor, maker: Node, x: str) -> bool:
+def _is_mish_gate(ed: Editor, maker: Node, x: str) -> bool:
+    softplus = ed.made_by(maker.inputs[0], "softplus") if maker.op == "tanh" else None
+    return softplus is not None and softplus.inputs[0] == x
+
+
+def _one_plus(ed: Editor, maker: Node, kind: str) -> Node | None:
+    """The product p, if `maker` is 1 + kind(p)."""
     found = _with_constant(ed, maker) if maker.op == "add" else None
-    erf = ed.made_by(found[0], "erf") if found and _close(found[1], 1) else None
-    inner = ed.made_by(erf.inputs[0], "mul", "div") if erf else None
+    function = ed.made_by(found[0], kind) if found and _close(found[1], 1) else None
+    return ed.made_by(function.inputs[0], "mul", "div") if function else None
+
+
+def _is_gelu_gate(ed: Editor, maker: Node, x: str) -> bool:
+    inner = _one_plus(ed, maker, "erf")
     if inner is None:
         return False
     constant, names = _factors(ed, inner)
     return names == [x] and _close(constant, math.sqrt(0.5))
+
+
+def _is_gelu_tanh_gate(ed: Editor, maker: Node, x: str) -> bool:
+    inner = _one_plus(ed, maker, "tanh")
+    if inner is None:
+        return False
+    constant, names = _factors(ed, inner)
+    if not _close(constant, math.sqrt(2 / math.pi)):
+        return False
+    if len(names) == 2 and x in names:
+        names.remove(x)
+        curve = ed.made_by(names[0], "add")
+        found = _with_constant(ed, curve) if curve else None
+        return found is not None and _close(found[1], 1) and _is_power(ed, found[0], x, 2)
+    curve = ed.made_by(names[0], "add") if len(names) == 1 else None
+    if curve is None or has_activation(curve):
+        return False
+    return any(a == x and _is_power(ed, b, x, 3) for a, b in (curve.inputs, reversed(curve.inputs)))
+
+
+def _is_power(ed: Editor, name: str, x: str, exponent: int) -> bool:
+    """Is the tensor 0.044715 x^exponent, as a product or with pow?"""
+    product = ed.made_by(name, "mul", "div")
+    if product is None:
+        return False
+    constant, names = _factors(ed, product)
+    power = ed.made_by(names[0], "pow") if len(names) == 1 else None
+    if power is not None and not has_activation(power):
+        names = [x] * exponent if power.inputs[0] == x and ed.scalar(power.inputs[1]) == exponent else []
+    return _close(constant, 0.044715) and names == [x] * exponent
 
 
 def _hard_sigmoid(ed: Editor, node: Node, constant: float, name: str) -> int:

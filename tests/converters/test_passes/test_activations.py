@@ -6,7 +6,7 @@ import pytest
 from tinynet import reference
 from tinynet.converters.passes import activations
 
-ROOT = float(np.sqrt(2))
+ROOT, BETA, KAPPA = float(np.sqrt(2)), float(np.sqrt(2 / np.pi)), 0.044715
 SPELLINGS = {
     "hard_swish": [
         lambda n, x: n.op("div", n.op("mul", x, n.op("clip", n.op("add", x, 3.0), beta=6.0)), 6.0),
@@ -28,6 +28,24 @@ SPELLINGS = {
         lambda n, x: n.op("mul", n.op("mul", x, n.op("add", 1.0, n.op("erf", n.op("mul", x, 1 / ROOT)))), 0.5),
         lambda n, x: n.op("mul", 0.5, n.op("mul", n.op("add", n.op("erf", n.op("div", x, ROOT)), 1.0), x)),
         lambda n, x: n.op("div", n.op("mul", x, n.op("add", n.op("erf", n.op("div", x, ROOT)), 1.0)), 2.0),
+    ],
+    "softsign": [
+        lambda n, x: n.op("div", x, n.op("add", n.op("abs", x), 1.0)),
+        lambda n, x: n.op("div", x, n.op("add", 1.0, n.op("abs", x))),
+    ],
+    "mish": [
+        lambda n, x: n.op("mul", x, n.op("tanh", n.op("softplus", x))),
+        lambda n, x: n.op("mul", n.op("tanh", n.op("softplus", x)), x),
+    ],
+    "gelu_tanh": [       # TorchScript's exporter, torch.export's, the usual formula in Python, its factored form
+        lambda n, x: n.op("mul", 0.5, n.op("mul", x, n.op("add", 1.0, n.op("tanh", n.op("mul", BETA, n.op(
+            "add", x, n.op("mul", KAPPA, n.op("mul", x, n.op("mul", x, x))))))))),
+        lambda n, x: n.op("mul", 0.5, n.op("mul", x, n.op("add", n.op("tanh", n.op("mul", BETA, n.op(
+            "add", x, n.op("mul", KAPPA, n.op("pow", x, 3.0))))), 1.0))),
+        lambda n, x: n.op("mul", n.op("mul", x, 0.5), n.op("add", n.op("tanh", n.op("mul", n.op(
+            "add", n.op("mul", n.op("mul", n.op("mul", x, x), x), KAPPA), x), BETA)), 1.0)),
+        lambda n, x: n.op("mul", n.op("mul", 0.5, x), n.op("add", 1.0, n.op("tanh", n.op("mul", n.op("mul", x, BETA), n.op(
+            "add", 1.0, n.op("mul", n.op("mul", KAPPA, x), x)))))),
     ],
     "relu": [
         lambda n, x: n.op("maximum", x, 0.0),
@@ -57,6 +75,19 @@ OTHERS = {
     "another x": lambda n, x, y: n.op("mul", y, n.op("sigmoid", x)),
     "twice silu": lambda n, x, y: n.op("mul", 2.0, n.op("mul", x, n.op("clip", x, beta=6.0))),
     "fast gelu": lambda n, x, y: n.op("mul", x, n.op("sigmoid", n.op("mul", x, 1.702))),
+    "softsign of another": lambda n, x, y: n.op("div", y, n.op("add", n.op("abs", x), 1.0)),
+    "softsign upside down": lambda n, x, y: n.op("div", n.op("add", n.op("abs", x), 1.0), x),
+    "wide softsign": lambda n, x, y: n.op("div", x, n.op("add", n.op("abs", x), 2.0)),
+    "mish of another": lambda n, x, y: n.op("mul", y, n.op("tanh", n.op("softplus", x))),
+    "mish of twice as much": lambda n, x, y: n.op("mul", x, n.op("tanh", n.op("softplus", n.op("mul", 2.0, x)))),
+    "gelu with another power": lambda n, x, y: n.op("mul", 0.5, n.op("mul", x, n.op("add", n.op("tanh", n.op(
+        "mul", BETA, n.op("add", x, n.op("mul", KAPPA, n.op("pow", x, 2.0))))), 1.0))),
+    "gelu with another factor": lambda n, x, y: n.op("mul", 0.5, n.op("mul", x, n.op("add", n.op("tanh", n.op(
+        "mul", BETA, n.op("add", x, n.op("mul", 0.05, n.op("mul", x, n.op("mul", x, x)))))), 1.0))),
+    "gelu with another summand": lambda n, x, y: n.op("mul", 0.5, n.op("mul", x, n.op("add", n.op("tanh", n.op(
+        "mul", BETA, n.op("add", y, n.op("mul", KAPPA, n.op("pow", x, 3.0))))), 1.0))),
+    "gelu with another scale": lambda n, x, y: n.op("mul", 0.5, n.op("mul", x, n.op("add", n.op("tanh", n.op(
+        "mul", 0.8, n.op("add", x, n.op("mul", KAPPA, n.op("pow", x, 3.0))))), 1.0))),
     "steep slope": lambda n, x, y: n.op("maximum", x, n.op("mul", x, 1.5)),
     "negative slope": lambda n, x, y: n.op("maximum", x, n.op("mul", x, -0.5)),
     "per channel slopes": lambda n, x, y: n.op("prelu", x, [[[0.1]], [[0.2]], [[0.3]]]),
