@@ -97,7 +97,7 @@ def convert_bytes(
         try:
             graph.meta.selftest_index, graph.meta.selftest_value = selftest.record(model, SELFTEST_SEED)
             graph.meta.selftest_seed = SELFTEST_SEED
-        except FormatError as error:
+        except (FormatError, InputError) as error:
             # Indices among the inputs: drawn numbers point nowhere.
             notes.append(f"no self-test is recorded, its inputs do not fit: {error}")
         if winograd:

@@ -85,6 +85,7 @@ cdef extern from "step.h":
         void (*blend)(const float *, const int64_t *, const float *, int64_t, float *, int64_t) noexcept nogil
         void (*lrn)(const float *, float *, int64_t, int64_t, float, float, float, float *) noexcept nogil
         void (*transpose)(const float *, int64_t, float *, int64_t, int64_t, int64_t) noexcept nogil
+        void (*transpose_bytes)(const uint8_t *, int64_t, uint8_t *, int64_t, int64_t, int64_t) noexcept nogil
         void (*winograd_input)(const tn_winograd_input *, int) noexcept nogil
         void (*winograd_output)(const tn_winograd_output *, int) noexcept nogil
         void (*winograd_weights)(const float *, int64_t, float *, int64_t, int64_t, int) noexcept nogil

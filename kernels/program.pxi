@@ -177,6 +177,14 @@ cdef class Arena:
         pass
 
 
+class StepError(RuntimeError):
+    """A kernel reported a failure; `step` is the step's number in the program."""
+
+    def __init__(self, step, status):
+        super().__init__(f"step {step} failed with status {status}")
+        self.step = step
+
+
 cdef struct Job:
     const tn_step *steps
     int64_t first, last
@@ -307,7 +315,7 @@ cdef class Program:
 
     def run(self, int64_t first, int64_t last, spaces, int threads, times=None):
         """Run steps [first, last).  spaces: one buffer per memory space; times: a writable buffer of int64 per step to
-        which nanoseconds are added.  Raises RuntimeError if a kernel reports a failure."""
+        which nanoseconds are added.  Raises StepError if a kernel reports a failure."""
         cdef int64_t n = len(spaces), i, held = 0
         cdef char **base = <char **>malloc(max(n, 1) * sizeof(void *))
         cdef Py_buffer *views = <Py_buffer *>malloc((n + 1) * sizeof(Py_buffer))
@@ -340,7 +348,7 @@ cdef class Program:
             with nogil:
                 tn_run_job(run_steps, &job, threads)
             if job.status:
-                raise RuntimeError(f"step {job.failed} failed with status {job.status}")
+                raise StepError(job.failed, job.status)
         finally:
             for i in range(held):
                 PyBuffer_Release(&views[i])

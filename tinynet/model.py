@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet import layouts
+from tinynet import layouts, ops
 from tinynet.errors import FormatError, InputError, LimitError, UsageError
 from tinynet.graph import DTYPES, Graph, Meta
 from tinynet.kernels import engine
@@ -263,11 +263,20 @@ class Model:
         spaces = [*context.spaces, *inputs, *outputs]
         for segment in self.plan.segments:
             if segment.python is None:
-                self.plan.program.run(segment.first, segment.last, spaces, self._run_threads)
+                self._native_steps(segment.first, segment.last, spaces)
             else:
                 self._python_step(segment.python, spaces)
         if len(self._contexts) < KEPT_CONTEXTS and not self._closed:
             self._contexts.append(context)
+
+    def _native_steps(self, first: int, last: int, spaces: Sequence[Any], times: Any = None) -> None:
+        try:
+            self.plan.program.run(first, last, spaces, self._run_threads, times)
+        except engine.StepError as error:
+            node = [step for step in self.plan.steps if step.kernel != "python"][error.step].node
+            tensors = [self.graph.tensors[name] for name in node.inputs]
+            failure = ops.make(node.op, node.attrs).failure(*(ops.Spec(t.shape, t.dtype) for t in tensors))
+            raise InputError(f"{self.meta.label}: node {node.name!r} ({node.op}): {failure}") from None
 
     def _new_context(self) -> _Context:
         if self._closed:
@@ -300,6 +309,8 @@ class Model:
         arrays = [self._array(name, spaces) for name in step.node.inputs]
         try:
             results = step.op.reference(*arrays)
+        except ops.DataError as error:
+            raise InputError(f"{self.meta.label}: node {step.node.name!r} ({step.node.op}): {error}") from None
         except ValueError as error:
             raise FormatError(f"{self.meta.label}: node {step.node.name!r} ({step.node.op}): {error}") from None
         except MemoryError as error:
@@ -321,7 +332,7 @@ class Model:
             for segment in plan.segments:
                 if segment.python is None:
                     count = segment.last - segment.first
-                    plan.program.run(segment.first, segment.last, spaces, self._run_threads, row[at:at + count])
+                    self._native_steps(segment.first, segment.last, spaces, row[at:at + count])
                     at += count
                 else:
                     started = time.perf_counter_ns()
@@ -381,7 +392,11 @@ def _listed(infos: tuple[TensorInfo, ...]) -> str:
 
 
 def random_inputs(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
-    """Normal floats, integers 0..255 (or 0, 1) otherwise: the same for a seed on every machine."""
+    """Normal floats, integers 0..255 (or 0, 1) otherwise, indices inside what they index: the same for a seed on every
+    machine."""
+    from tinynet.selftest import index_limits
+
+    limits = index_limits(model.graph)
     rng = np.random.Generator(np.random.PCG64(seed))
     arrays = {}
     for info in model.inputs:
@@ -389,5 +404,6 @@ def random_inputs(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
             arrays[info.name] = rng.standard_normal(info.shape, dtype=np.float32).astype(info.dtype)
         else:
             high = 2 if info.dtype == "bool" else 128 if info.dtype == "int8" else 256
-            arrays[info.name] = rng.integers(0, high, info.shape).astype(info.dtype)
+            high = min(high, limits.get(info.name, high))
+            arrays[info.name] = rng.integers(0, max(high, 1), info.shape).astype(info.dtype)
     return arrays

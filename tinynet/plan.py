@@ -277,17 +277,18 @@ class Builder:
         return dims
 
     def copy(self, x: View, y: View, shape: tuple[int, ...], x_strides: tuple[int, ...], y_strides: tuple[int, ...],
-             x_offset: int = 0, y_offset: int = 0) -> bool:
+             x_offset: int = 0, y_offset: int = 0, source: Operand | None = None) -> bool:
         """y[y_offset + i . y_strides] = x[x_offset + i . x_strides] for every index i of `shape`; elements.  False, and
-        nothing emitted, if that takes more loops than the kernel has."""
+        nothing emitted, if that takes more loops than the kernel has.  `source`: where x lies, if not in a tensor."""
         item = DTYPES[x.dtype]
         if not math.prod(shape):
             return True
         dims = self.collapse(shape, (x_strides, y_strides))
         # Fastest in y last; then, if x is not fastest there too, what is fastest in x just before it.
         dims.sort(key=lambda d: -abs(d[1][1]))
-        kind = 0 if dims and dims[-1][1] == (1, 1) else 2
-        if kind == 2 and dims and dims[-1][1][1] == 1 and item == 4:
+        wide = self._widen(dims, item)
+        kind = {(1, 1): 0, (0, 1): 3}.get(dims[-1][1], 2) if dims else 2
+        if kind == 2 and dims and dims[-1][1][1] == 1:
             fast = [i for i, d in enumerate(dims[:-1]) if d[1][0] == 1]
             if fast:
                 moved = dims.pop(fast[0])
@@ -297,14 +298,25 @@ class Builder:
             dims.insert(0, (1, (0, 0)))
         if len(dims) > 6:
             return False
-        params = {"item": item, "kind": kind}
+        params = {"item": wide, "kind": kind}
         for i, (extent, (sx, sy)) in enumerate(dims):
             params |= {f"shape{i}": extent, f"x{i}": sx, f"y{i}": sy}
-        source, target = self.tensor(x.name), self.tensor(y.name)
+        source, target = source or self.tensor(x.name), self.tensor(y.name)
         self.emit("copy", [source._replace(offset=source.offset + x_offset * item),
                            target._replace(offset=target.offset + y_offset * item)],
                   nbytes=2 * item * math.prod(shape) * (1 if kind == 0 else 4), **params)
         return True
+
+    @staticmethod
+    def _widen(dims: list[tuple[int, tuple[int, ...]]], item: int) -> int:
+        """Short runs of elements that stay together become one element of up to 16 bytes, whose size is returned."""
+        if len(dims) < 2 or dims[-1][1] != (1, 1):
+            return item
+        run = dims[-1][0]
+        if run * item not in (2, 4, 8, 16) or any(s % run for _, strides in dims[:-1] for s in strides):
+            return item
+        dims[:] = [(extent, tuple(s // run for s in strides)) for extent, strides in dims[:-1]]
+        return run * item
 
 
 class Segment(Record):

@@ -19,7 +19,8 @@ def run(graph: Graph, inputs: dict[str, Any], keep: bool = False) -> dict[str, n
     """The graph's outputs by name, or with `keep` every tensor (constants in logical order).
 
     `inputs` maps each input's name to an array of exactly its shape and dtype, InputError otherwise.  FormatError
-    if the graph contradicts itself, UnsupportedOpError for an unknown kind; both name the node.
+    if the graph contradicts itself, UnsupportedOpError for an unknown kind, InputError for numbers
+    that a kind cannot take; these name the node.
     """
     values = _checked_inputs(graph, inputs)
     left = Counter(name for node in graph.nodes for name in node.inputs)
@@ -91,6 +92,8 @@ def _compute(graph: Graph, node: Node, arrays: list[np.ndarray]) -> list[np.ndar
                 raise ops.ShapeError(f"expected output {name!r} of {spec.dtype} {list(spec.shape)}, "
                                      f"found {tensor.dtype} {list(tensor.shape)} in the graph")
         results = op.reference(*arrays)
+    except ops.DataError as error:
+        raise InputError(f"{where}: {error}") from error
     except UnsupportedOpError as error:
         raise UnsupportedOpError(f"{where}: {error}", error.operators) from error
     except (FormatError, ops.ShapeError) as error:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinynet import ops
+
 if TYPE_CHECKING:
+    from tinynet.graph import Graph
     from tinynet.model import Model
 
 SAMPLES = 32
@@ -18,10 +21,31 @@ SAMPLES = 32
 TOLERANCE = 1e-3
 
 
+# Kinds whose output holds nothing but elements of their first input.
+_HANDED_ON = frozenset(("reshape", "transpose", "slice", "expand", "gather", "concat", "cast"))
+
+
+def index_limits(graph: Graph) -> dict[str, int]:
+    """Tensors that are indices, or become some by being moved about -> the extent below which they have to stay."""
+    limits: dict[str, int] = {}
+
+    def limit(name: str, extent: int) -> None:
+        limits[name] = min(extent, limits.get(name, extent))
+
+    for node in reversed(() if graph.source else graph.nodes):
+        specs = [ops.Spec(graph.tensors[n].shape, graph.tensors[n].dtype) for n in node.inputs]
+        for i, extent in ops.make(node.op, node.attrs).index_limits(*specs).items():
+            limit(node.inputs[i], extent)
+        if node.op in _HANDED_ON and node.outputs[0] in limits:
+            for name in node.inputs if node.op == "concat" else node.inputs[:1]:
+                limit(name, limits[node.outputs[0]])
+    return limits
+
+
 def inputs(model: Model, seed: int) -> dict[str, np.ndarray]:
-    """An array per input: floats in [-1, 1), integers over their range (0..255 at most), from integer arithmetic alone,
-    so that they are the same with every numpy version and on every machine."""
-    arrays = {}
+    """An array per input: floats in [-1, 1), integers over their range (0..255 at most, and inside what they index), from
+    integer arithmetic alone, so that they are the same with every numpy version and on every machine."""
+    arrays, limits = {}, index_limits(model.graph)
     for number, info in enumerate(model.inputs):
         count = int(np.prod(info.shape, dtype=np.int64))
         x = np.arange(count, dtype=np.uint64) + np.uint64((seed * 1000003 + number * 7919) % 2 ** 32)
@@ -35,6 +59,8 @@ def inputs(model: Model, seed: int) -> dict[str, np.ndarray]:
             values = x >> np.uint64(63)
         else:
             values = (x >> np.uint64(57)).astype(np.int64) if info.dtype == "int8" else x >> np.uint64(56)
+            if info.name in limits:
+                values = values % values.dtype.type(max(1, min(limits[info.name], 256)))
         arrays[info.name] = values.astype(info.dtype).reshape(info.shape)
     return arrays
 

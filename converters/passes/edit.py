@@ -1,8 +1,8 @@
 """Editing a graph: who makes and who reads each tensor, kept up to date while nodes come and go.
 
 Every rewrite works through an `Editor`: built once per pass (linear), changed in constant time per edit, and closed
-by `finish()`, which sorts the nodes, drops what nobody reads and forgets unused tensors.  Every layer kind has one
-output.
+by `finish()`, which sorts the nodes, drops what nobody reads and forgets unused tensors.  `emit`, `replace` and
+`set_output` are for kinds with one output; a kind with several stays as it is.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Editor:
             self.emit("reshape", [new], {"shape": self.shape(new)}, stem=old, output=old)
             return
         maker = self.producer.pop(new)
-        maker.outputs = [old]
+        maker.outputs = [old if name == new else name for name in maker.outputs]
         self.producer[old] = maker
         self.graph.tensors[old].shape = self.shape(new)
         for node in list(self.users[new]):

@@ -21,7 +21,7 @@ def apply(graph: Graph) -> int:
     ed = Editor(graph)
     count = 0
     for node in ed.nodes():
-        if not node.inputs or not all(ed.is_constant(name) for name in node.inputs):
+        if len(node.outputs) > 1 or not node.inputs or not all(ed.is_constant(name) for name in node.inputs):
             continue
         out = graph.tensors[node.outputs[0]]
         sources = sum(graph.tensors[name].size * DTYPES[graph.tensors[name].dtype] for name in node.inputs)

@@ -44,7 +44,7 @@ def _padding(ed: Editor, node: Node) -> tuple[str, tuple[int, ...]] | None:
     if pad is None or ed.dtype(pad.inputs[0]) != "float32":
         return None
     op = op_of(pad)
-    if op.mode != "constant" or op.value != wanted:
+    if op.mode != "constant" or op.value != wanted or len(pad.inputs) > 1:
         return None
     begin, end, shape = op.begin, op.end, ed.shape(pad.inputs[0])
     if reshape is not None:

@@ -53,7 +53,10 @@ def _along_axis(ed, node, op, position, perm):
 
 def _per_axis(*names):
     def rule(ed, node, op, position, perm):
-        return Flip([perm], perm, {name: tuple(getattr(op, name)[p] for p in perm) for name in names})
+        rest = [None] * (len(node.inputs) - 1)          # what a pad fills with
+        if position > 0:
+            return None
+        return Flip([perm, *rest], perm, {name: tuple(getattr(op, name)[p] for p in perm) for name in names})
     return rule
 
 

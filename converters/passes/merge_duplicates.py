@@ -22,6 +22,8 @@ def apply(graph: Graph) -> int:
     count = _constants(ed)
     seen: dict[tuple, str] = {}
     for node in ed.nodes():
+        if len(node.outputs) > 1:
+            continue
         key = (node.op, tuple(node.inputs), op_of(node))
         first = seen.setdefault(key, node.outputs[0])
         if first == node.outputs[0]:

@@ -115,6 +115,8 @@ typedef struct tn_micro {
     void (*lrn)(const float *x, float *y, int64_t channels, int64_t size, float alpha, float power, float bias, float *squares);
     /* y[j*ldy + i] = x[i*ldx + j] for i < rows, j < columns */
     void (*transpose)(const float *x, int64_t ldx, float *y, int64_t ldy, int64_t rows, int64_t columns);
+    /* the same for bytes; rows and columns are at least 16 */
+    void (*transpose_bytes)(const uint8_t *x, int64_t ldx, uint8_t *y, int64_t ldy, int64_t rows, int64_t columns);
     void (*winograd_input)(const tn_winograd_input *tile, int size);
     void (*winograd_output)(const tn_winograd_output *tile, int size);
     /* n weights (a multiple of 16): tap (ky, kx) at w + (3 ky + kx) tap -> matrix e at u + e stride */

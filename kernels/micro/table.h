@@ -8,6 +8,7 @@
 #include "gemm.h"
 #include "depthwise.h"
 #include "winograd.h"
+#include "transpose.h"
 
 #define TABLE_NAME_(level) tn_micro_##level
 #define TABLE_NAME(level) TABLE_NAME_(level)
@@ -30,6 +31,7 @@ const tn_micro TABLE_NAME(LEVEL) = {
     .blend = blend,
     .lrn = lrn,
     .transpose = transpose,
+    .transpose_bytes = transpose_bytes,
     .winograd_input = winograd_input,
     .winograd_output = winograd_output,
     .winograd_weights = winograd_weights,

@@ -13,6 +13,7 @@ from nets import Net, channels, normal, seeds, with_specials
 
 from tinynet import kernels, ops
 from tinynet.graph import DTYPES
+from tinynet.ops.pad import MODES
 from tinynet.ops.resize import COORDINATES, NEAREST_MODES
 
 
@@ -53,11 +54,59 @@ def test_every_dtype_moves(dtype):
     check("reshape", [x], {"shape": (15, 7)})
 
 
-@pytest.mark.parametrize("rows, columns", [(15, 16), (17, 33), (64, 65), (1, 40), (40, 1), (100, 3)])
+@pytest.mark.parametrize("rows, columns", [(15, 16), (17, 33), (64, 65), (1, 40), (40, 1), (100, 3), (3, 100), (4, 4), (5, 7),
+                                           (8, 5), (9, 130), (27, 6), (16, 3), (33, 3), (31, 4), (12, 2)])
 def test_transpose_of_blocks(rows, columns):
     check("transpose", [with_specials(1, rows, columns)], {"perm": (1, 0)})
     check("transpose", [with_specials(1, 2, rows, columns, 3)], {"perm": (0, 2, 1, 3)})
     check("transpose", [with_specials(1, 2, rows, columns)], {"perm": (2, 1, 0)}, strided=True)
+    check("transpose", [with_specials(1, rows, columns)], {"perm": (1, 0)}, strided=True)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "bool", "float16", "int64"])
+@pytest.mark.parametrize("rows, columns", [(16, 16), (15, 17), (17, 31), (33, 65), (2, 50), (50, 3), (4, 19), (1, 9), (40, 16)])
+def test_transpose_of_blocks_of_other_sizes(dtype, rows, columns):
+    x = np.random.default_rng(rows).integers(0, 2 if dtype == "bool" else 127, (2, rows, columns)).astype(dtype)
+    check("transpose", [x], {"perm": (0, 2, 1)})
+    check("transpose", [x], {"perm": (2, 0, 1)})
+
+
+@pytest.mark.parametrize("dtype, run", [("uint8", 2), ("uint8", 4), ("uint8", 8), ("uint8", 16), ("float16", 2), ("float32", 2),
+                                        ("float32", 4), ("int64", 2), ("float32", 3), ("uint8", 5)])
+def test_short_runs_move_as_one(dtype, run):
+    """2 to 16 bytes that stay together are one element to the kernel, where the distances allow."""
+    x = np.random.default_rng(1).integers(0, 127, (3, 5, 2, 7, run)).astype(dtype)
+    check("transpose", [x], {"perm": (0, 1, 3, 2, 4)})
+    check("transpose", [x], {"perm": (3, 2, 1, 0, 4)})
+    check("slice", [x], {"begin": (0, 0, 1, 0, 0), "end": (3, 5, 2, 7, run), "step": (2, 1, 1, 3, 1)})
+    check("expand", [x[:, :, :1]], {"shape": (3, 5, 6, 7, run)})
+    check("concat", [x, x[..., :1], x], {"axis": 4})
+
+
+@pytest.mark.parametrize("dtype", sorted(DTYPES))
+@pytest.mark.parametrize("length", [1, 2, 3, 15, 16, 17, 64, 1000, 5000])
+def test_one_element_repeated(dtype, length):
+    check("expand", [numbers(dtype, 3, 1)], {"shape": (2, 3, length)})
+
+
+@pytest.mark.parametrize("length", [*range(1, 20), 31, 32, 33, 47, 48, 49, 63, 64, 65, 66, 127, 128, 129])
+def test_rows_of_every_length(length):
+    """The short rows are not memcpy's."""
+    x = np.random.default_rng(length).integers(0, 256, (7, 3, length)).astype(np.uint8)
+    check("transpose", [x], {"perm": (1, 0, 2)})
+    check("gather", [x, np.array([[2, 0], [-1, 1]])], {"axis": 1})
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), shape=st.lists(st.sampled_from([1, 2, 3, 5, 18]), min_size=1, max_size=4),
+       dtype=st.sampled_from(sorted(DTYPES)),
+       picks=st.lists(st.sampled_from([0, 1, 2, 5]), max_size=2), kind=st.sampled_from(["int64", "int32"]),
+       strided=st.booleans(), seed=seeds)
+def test_gather(data, shape, dtype, picks, kind, strided, seed):
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    r = np.random.default_rng(seed)
+    x = r.integers(0, 2, shape).astype(dtype) if dtype != "float32" else with_specials(seed, *shape)
+    check("gather", [x, np.asarray(r.integers(-shape[axis], shape[axis], picks), kind)], {"axis": axis}, strided)
 
 
 @st.composite
@@ -86,12 +135,29 @@ def test_concat(data, shape, extents, strided, seed):
     check("concat", arrays, {"axis": axis}, strided)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), shape=st.lists(st.sampled_from([1, 2, 5, 17]), min_size=1, max_size=4),
+       dtype=st.sampled_from(sorted(DTYPES)), strided=st.booleans(), seed=seeds)
+def test_pad_in_every_mode(mode, data, shape, dtype, strided, seed):
+    most = [d - 1 if mode == "reflect" else 2 * d + 2 for d in shape]
+    widths = [tuple(data.draw(st.integers(0, m)) for m in most) for _ in range(2)]
+    x = np.random.default_rng(seed).integers(0, 100, shape).astype(dtype)
+    attrs = {"begin": widths[0], "end": widths[1], "mode": mode}
+    check("pad", [x], {**attrs, "value": 1.0}, strided)
+    if mode == "constant":
+        check("pad", [x, np.array(1).astype(dtype)], attrs, strided)
+
+
+def test_pad_many_times_around_runs_in_numpy():
+    check("pad", [numbers("float32", 2, 3)], {"begin": (0, 100), "end": (0, 0), "mode": "wrap"}, native=False)
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), shape=st.lists(st.sampled_from([0, 1, 2, 5, 17]), max_size=5),
        value=st.sampled_from([0.0, -1.5, float("nan"), float("inf")]), strided=st.booleans(), seed=seeds)
 def test_pad(data, shape, value, strided, seed):
     widths = [tuple(data.draw(st.integers(0, 4)) for _ in shape) for _ in range(2)]
-    # The fill takes the whole tensor: the output cannot lie inside another one.
     check("pad", [with_specials(seed, *shape)], {"begin": widths[0], "end": widths[1], "value": value}, strided)
 
 
@@ -110,7 +176,9 @@ def test_expand(data, shape, strided, seed):
        mode=st.sampled_from(["dcr", "crd"]), strided=st.booleans(), seed=seeds)
 def test_depth_to_space_and_back(n, h, w, block, c, mode, strided, seed):
     check("depth_to_space", [with_specials(seed, n, h, w, c * block * block)], {"block": block, "mode": mode}, strided)
-    check("space_to_depth", [with_specials(seed, n, h * block, w * block, c)], {"block": block}, strided)
+    image = with_specials(seed, n, h * block, w * block, c)
+    check("space_to_depth", [image], {"block": block, "mode": mode}, strided)
+    check("space_to_depth", [(image > 0)], {"block": block, "mode": mode})
 
 
 @settings(max_examples=25, deadline=None)

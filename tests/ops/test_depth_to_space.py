@@ -20,6 +20,15 @@ def test_depth_to_space_against_onnxruntime(peer, mode, n, h, w, c, block, seed)
     peer.agree(ops.make("depth_to_space", {"block": block, "mode": mode}), [x], peer.nhwc(expected))
 
 
+@pytest.mark.parametrize("mode", ["dcr", "crd"])
+@settings(max_examples=25, deadline=None)
+@given(**sizes)
+def test_space_to_depth_undoes_depth_to_space(peer, mode, n, h, w, c, block, seed):
+    x = peer.normal(seed, n, h, w, c * block * block)
+    (y,) = ops.make("depth_to_space", {"block": block, "mode": mode}).reference(x)
+    peer.agree(ops.make("space_to_depth", {"block": block, "mode": mode}), [y], x)
+
+
 @settings(max_examples=25, deadline=None)
 @given(**sizes)
 def test_space_to_depth_against_onnxruntime(peer, n, h, w, c, block, seed):

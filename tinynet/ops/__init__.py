@@ -17,14 +17,21 @@ from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     im2col,
     lrn,
     matmul,
+    non_max_suppression,
+    one_hot,
+    pad,
     pool2d,
     pool_indices,
     reduce,
     resize,
+    reverse_sequence,
     roi,
+    scatter,
+    select,
     separable_conv2d,
     shape_ops,
     softmax,
     transpose,
+    trilu,
 )
-from tinynet.ops.base import Op, ShapeError, Spec, kinds, make, register  # noqa: F401
+from tinynet.ops.base import DataError, Op, ShapeError, Spec, kinds, make, register  # noqa: F401

@@ -35,6 +35,10 @@ class ShapeError(ValueError):
     """Raised by `infer`: inputs that do not fit together.  Callers add the node's name."""
 
 
+class DataError(ValueError):
+    """Raised by `reference`: numbers that the kind cannot take, e.g. an index outside.  Callers add the node's name."""
+
+
 class Op:
     """`fields`: attribute name -> (annotation, default), inherited ones first."""
 
@@ -96,6 +100,14 @@ class Op:
     def inplace(self) -> tuple[int, ...]:
         """Inputs whose memory the output may take over, element for element, if nobody needs them afterwards."""
         return ()
+
+    def index_limits(self, *inputs: Spec) -> dict[int, int]:
+        """Inputs that hold indices -> the extent of what they index: invented inputs stay below it."""
+        return {}
+
+    def failure(self, *inputs: Spec) -> str:
+        """What it means when a native step of this kind reports a failure: "expected ..., found ..."."""
+        return "expected its kernel to succeed, found that it failed"
 
     def lower(self, builder: Any, node: Any) -> bool:
         """Emit native steps through `builder` (see tinynet/plan.py) and return True; False: run the reference."""

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import need, need_float, need_inputs, need_name, need_nhwc
+from tinynet.ops.checks import need, need_inputs, need_name, need_nhwc
 
 
 @register
 class DepthToSpace(Op):
-    """x [N,H,W,C] float32 -> [N, H block, W block, C / block^2] (ONNX DepthToSpace).
+    """x [N,H,W,C] of any dtype -> [N, H block, W block, C / block^2] (ONNX DepthToSpace).
 
     Channels of x count (by, bx, c) in mode `dcr` and (c, by, bx) in mode `crd`.
     """
@@ -23,13 +23,12 @@ class DepthToSpace(Op):
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 1)
-        need_float(inputs)
         n, h, w, c = need_nhwc(inputs[0])
         block = self.block
         need(block >= 1, "block >= 1", block)
         need_name("mode", self.mode, ("dcr", "crd"))
         need(c % (block * block) == 0, f"channels divisible by block^2 = {block * block}", c)
-        return [Spec((n, h * block, w * block, c // (block * block)))]
+        return [Spec((n, h * block, w * block, c // (block * block)), inputs[0].dtype)]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         (x,) = arrays
@@ -56,25 +55,30 @@ class DepthToSpace(Op):
 
 @register
 class SpaceToDepth(Op):
-    """x [N,H,W,C] float32 -> [N, H / block, W / block, block^2 C], channels (by, bx, c) (ONNX SpaceToDepth)."""
+    """x [N,H,W,C] of any dtype -> [N, H / block, W / block, block^2 C] (ONNX SpaceToDepth).
+
+    Channels of the output count (by, bx, c) in mode `dcr` and (c, by, bx) in mode `crd`.
+    """
 
     kind: ClassVar[str] = "space_to_depth"
     block: int = 0
+    mode: str = "dcr"
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 1)
-        need_float(inputs)
         n, h, w, c = need_nhwc(inputs[0])
         block = self.block
         need(block >= 1, "block >= 1", block)
         need(h % block == 0 and w % block == 0, f"height and width divisible by block = {block}", (h, w))
-        return [Spec((n, h // block, w // block, c * block * block))]
+        need_name("mode", self.mode, ("dcr", "crd"))
+        return [Spec((n, h // block, w // block, c * block * block), inputs[0].dtype)]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         (x,) = arrays
         n, h, w, c = x.shape
         b = self.block
-        parts = x.reshape(n, h // b, b, w // b, b, c).transpose(0, 1, 3, 2, 4, 5)
+        order = (0, 1, 3, 2, 4, 5) if self.mode == "dcr" else (0, 1, 3, 5, 2, 4)
+        parts = x.reshape(n, h // b, b, w // b, b, c).transpose(order)
         return [parts.reshape(n, h // b, w // b, b * b * c)]
 
     def strided(self) -> tuple[bool, bool]:
@@ -85,20 +89,20 @@ class SpaceToDepth(Op):
         n, h, w, _ = y.shape
         b, c = self.block, x.row
         ys, xs = y.strides, x.strides
+        by, bx, each = (b * c, c, 1) if self.mode == "dcr" else (b, 1, b * b)
         return builder.copy(x, y, (n, h, b, w, b, c), (xs[0], b * xs[1], xs[1], b * xs[2], xs[2], 1),
-                            (ys[0], ys[1], b * c, ys[2], c, 1))
+                            (ys[0], ys[1], by, ys[2], bx, each))
 
 
 @register
 class ChannelShuffle(Op):
-    """Channel g (C/groups) + j of x [..., C] float32 goes to j groups + g (Zhang et al. 2017, ShuffleNet)."""
+    """Channel g (C/groups) + j of x [..., C], any dtype, goes to j groups + g (Zhang et al. 2017, ShuffleNet)."""
 
     kind: ClassVar[str] = "channel_shuffle"
     groups: int = 0
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 1)
-        need_float(inputs)
         (x,) = inputs
         need(len(x.shape) >= 1, "x of shape [..., C]", x.shape)
         need(self.groups >= 1 and x.shape[-1] % self.groups == 0,

@@ -1,4 +1,4 @@
-"""Kinds that cut, enlarge or rename the shape of a tensor and compute nothing.  They take every dtype."""
+"""Kinds that cut, repeat or rename the shape of a tensor and compute nothing.  They take every dtype."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import broadcast, count, need, need_inputs, need_name, need_tuple
+from tinynet.ops.checks import broadcast, count, need, need_inputs
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -87,54 +87,6 @@ class Reshape(Op):
         if link is not None and link.parent == x.name:
             return True
         return builder.copy(x, y, x.shape, x.strides, contiguous_strides(x.shape))
-
-
-@register
-class Pad(Op):
-    """x with begin[i] elements before and end[i] after along axis i.
-
-    mode `constant` fills with `value`, `edge` repeats the border, `reflect` mirrors without repeating it.
-    """
-
-    kind: ClassVar[str] = "pad"
-    begin: tuple[int, ...] = ()
-    end: tuple[int, ...] = ()
-    mode: str = "constant"
-    value: float = 0.0
-
-    def infer(self, *inputs: Spec) -> list[Spec]:
-        need_inputs(inputs, 1)
-        (x,) = inputs
-        need_tuple("begin", self.begin, len(x.shape), 0)
-        need_tuple("end", self.end, len(x.shape), 0)
-        need_name("mode", self.mode, ("constant", "reflect", "edge"))
-        for d, begin, end in zip(x.shape, self.begin, self.end, strict=True):
-            if self.mode == "reflect":
-                need(max(begin, end) < max(d, 1), f"reflect pads below the extent {d}", (begin, end))
-            elif self.mode == "edge":
-                need(d >= 1 or begin + end == 0, "an extent of at least 1 to repeat its edge", d)
-        shape = tuple(d + b + e for d, b, e in zip(x.shape, self.begin, self.end, strict=True))
-        return [Spec(shape, x.dtype)]
-
-    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        (x,) = arrays
-        widths = list(zip(self.begin, self.end, strict=True))
-        if not widths:
-            return [x.copy()]
-        if self.mode == "constant":
-            return [np.pad(x, widths, constant_values=np.asarray(self.value).astype(x.dtype))]
-        return [np.pad(x, widths, mode=self.mode)]
-
-    def strided(self) -> tuple[bool, bool]:
-        return True, False
-
-    def lower(self, builder: Any, node: Any) -> bool:
-        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
-        if self.mode != "constant" or x.dtype != "float32":
-            return False
-        builder.emit("fill_f32", [builder.tensor(y.name)], nbytes=4 * y.size, count=y.size, value=self.value)
-        return builder.copy(x, y, x.shape, x.strides, y.strides,
-                            y_offset=sum(begin * s for begin, s in zip(self.begin, y.strides, strict=True)))
 
 
 @register
