@@ -25,7 +25,8 @@ _SAME_SIZE = frozenset((
     "ReduceMin ReduceProd ReduceSum Relu Reshape Round ScatterElements ScatterND Sigmoid Sign Sin Slice Softplus Split "
     "Sqrt Squeeze Tanh Transpose Trilu Unsqueeze").split())
 
-FOLDABLE = _BROADCAST | _SAME_SIZE | {"ConstantOfShape", "Gemm", "MatMul", "Pad", "Range", "Tile"}
+FOLDABLE = _BROADCAST | _SAME_SIZE | frozenset((
+    "Compress ConstantOfShape GatherND Gemm MatMul NonZero OneHot Pad Range ReverseSequence Tile Unique").split())
 
 
 def fold(node: onnx.NodeProto, opset: int, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -80,7 +81,11 @@ def _output_elements(node: onnx.NodeProto, arrays: list[np.ndarray | None]) -> i
         if kind == "Range":
             first, last, step = (a.reshape(-1)[0].item() for a in arrays)
             return max(0, math.ceil((last - first) / step))
-        if kind in ("MatMul", "Gemm"):
+        if kind == "OneHot":
+            return arrays[0].size * max(1, int(arrays[1].reshape(-1)[0]))
+        if kind == "NonZero":
+            return arrays[0].size * arrays[0].ndim
+        if kind in ("MatMul", "Gemm", "GatherND"):
             return arrays[0].size * arrays[1].size
         if kind == "Gather":
             return arrays[0].size * max(arrays[1].size, 1)

@@ -16,30 +16,33 @@ from __future__ import annotations
 from tinynet.converters import onnx_ops_conv as conv
 from tinynet.converters import onnx_ops_convolution as convolution
 from tinynet.converters import onnx_ops_image as image
+from tinynet.converters import onnx_ops_index as index
 from tinynet.converters import onnx_ops_math as math
 from tinynet.converters import onnx_ops_move as move
 from tinynet.converters import onnx_ops_pool as pool
 from tinynet.converters import onnx_ops_resize as resize
 from tinynet.converters.onnx_builder import SHAPE_TYPES, Operator
+from tinynet.converters.onnx_builder import Operator
 
 _ON_CONSTANTS = {
     "And": Operator(None, (7,)),
     "ArgMin": Operator(None, (1, 11, 12, 13)),
     "ConstantOfShape": Operator(None, (9, 20, *SHAPE_TYPES)),
+    "Cos": Operator(None, (7, 22)),
     "CumSum": Operator(None, (11, 14)),
     "Equal": Operator(None, (7, 11, 13, 19)),
-    "GatherElements": Operator(None, (11, 13)),
     "Greater": Operator(None, (7, 9, 13)),
     "GreaterOrEqual": Operator(None, (12, 16)),
     "Less": Operator(None, (7, 9, 13)),
     "LessOrEqual": Operator(None, (12, 16)),
     "Mod": Operator(None, (10, 13)),
     "Or": Operator(None, (7,)),
-    "Range": Operator(None, (11,)),
     "ReduceProd": Operator(None, (1, 11, 13, 18)),
     "ScatterElements": Operator(None, (11, 13, 16, 18)),
     "ScatterND": Operator(None, (11, 13, 16, 18)),
     "Trilu": Operator(None, (14,)),
+    "Sign": Operator(None, (9, 13)),
+    "Sin": Operator(None, (7, 22)),
     "Where": Operator(None, (9, 16)),
     "Xor": Operator(None, (7,)),
 }
@@ -47,6 +50,7 @@ _FAMILIES = (
     conv,
     convolution,
     image,
+    index,
     math,
     move,
     pool,

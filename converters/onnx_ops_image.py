@@ -27,9 +27,11 @@ def depth_to_space(b: Builder, x: Value, *, blocksize: int, mode: str = "DCR") -
     return b.transpose(y, (0, 3, 1, 2), "to_nchw")
 
 
-def space_to_depth(b: Builder, x: Value, *, blocksize: int) -> Value:
+def space_to_depth(b: Builder, x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
     _square(b, x)
-    y = b.emit("space_to_depth", b.transpose(x, (0, 2, 3, 1), "to_nhwc"), block=blocksize)
+    if mode not in ("DCR", "CRD"):
+        raise Malformed(f"mode {mode!r} is neither DCR nor CRD")
+    y = b.emit("space_to_depth", b.transpose(x, (0, 2, 3, 1), "to_nhwc"), block=blocksize, mode=mode.lower())
     return b.transpose(y, (0, 3, 1, 2), "to_nchw")
 
 
@@ -100,9 +102,9 @@ def center_crop_pad(b: Builder, x: Value, shape: Value, *, axes: list[int] | Non
 OPERATORS = {
     "AffineGrid": Operator(affine_grid, (20,)),
     "CenterCropPad": Operator(center_crop_pad, (18,)),
-    "DepthToSpace": Operator(depth_to_space, (1, 11, 13)),
+    "DepthToSpace": Operator(depth_to_space, (1, 11, 13, 28)),
     "GridSample": Operator(grid_sample, (16, 20, 22)),
     "MaxRoiPool": Operator(max_roi_pool, (1, 22)),
     "RoiAlign": Operator(roi_align, (10, 16, 22)),
-    "SpaceToDepth": Operator(space_to_depth, (1, 13)),
+    "SpaceToDepth": Operator(space_to_depth, (1, 13, 28)),
 }

@@ -38,13 +38,20 @@ def constant(b: Builder, *, value: Any = None, value_float: float | None = None,
     return b.known(array, f"{b.stem}_value")
 
 
+def static_shape(x: Value) -> tuple[int, ...]:
+    """For operators that make constants of shapes."""
+    if x.count is not None:
+        raise Refuse(f"how large its input {x.name!r} is depends on the data")
+    return x.shape
+
+
 def shape(b: Builder, x: Value, *, start: int = 0, end: int | None = None) -> Value:
     """Shapes are static, so this is always a constant."""
-    return b.known(np.array(x.shape[start:end], np.int64), f"{b.stem}_value")
+    return b.known(np.array(static_shape(x)[start:end], np.int64), f"{b.stem}_value")
 
 
 def size(b: Builder, x: Value) -> Value:
-    return b.known(np.array(math.prod(x.shape), np.int64), f"{b.stem}_value")
+    return b.known(np.array(math.prod(static_shape(x)), np.int64), f"{b.stem}_value")
 
 
 def cast(b: Builder, x: Value, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:
@@ -106,7 +113,7 @@ def squeeze(b: Builder, x: Value, axes_input: Value | None = None, *, axes: Sequ
     if given is not None:
         axes = integers(given, "axes")
     if axes is None:
-        axes = [i for i, d in enumerate(x.shape) if d == 1]
+        axes = [i for i, d in enumerate(static_shape(x)) if d == 1]
     gone = normal_axes(axes, x.rank)
     if any(x.shape[axis] != 1 for axis in gone):
         raise Malformed(f"axes {list(axes)} of shape {list(x.shape)} are not all 1")
@@ -127,49 +134,43 @@ def unsqueeze(b: Builder, x: Value, axes_input: Value | None = None, *, axes: Se
 def expand(b: Builder, x: Value, target: Value) -> Value:
     wanted = integers(b.constant_input(target, "shape"), "shape")
     try:
-        out = np.broadcast_shapes(x.shape, wanted)
+        out = np.broadcast_shapes(static_shape(x), wanted)
     except ValueError:
         raise Malformed(f"{list(x.shape)} does not broadcast with {list(wanted)}") from None
     return x if out == x.shape else b.emit("expand", x, shape=out)
 
 
 def tile(b: Builder, x: Value, repeats: Value) -> Value:
+    """As expand over axes of 1, one before each axis that is repeated."""
     counts = integers(b.constant_input(repeats, "repeats"), "repeats")
-    if len(counts) != x.rank:
+    if len(counts) != x.rank or min(counts, default=0) < 0:
         raise Malformed(f"repeats {list(counts)} for an input of rank {x.rank}")
-    if any(n != 1 for n in counts):
-        raise Refuse("tiling at run time")
-    return x
-
-
-def gather(b: Builder, x: Value, indices: Value, *, axis: int = 0) -> Value:
-    """One index is a slice, several are `gather`."""
-    axis = normal_axis(axis, x.rank)
-    found = b.constant_input(indices, "indices")
-    if found.dtype.kind not in "iu":
-        raise Malformed(f"indices of type {found.dtype.name}")
-    depth = x.shape[axis]
-    if found.size and not (-depth <= int(found.min()) and int(found.max()) < depth):
-        raise Malformed(f"index {int(found.min())} to {int(found.max())} is outside axis {axis} of "
-                        f"shape {list(x.shape)}")
-    found = np.where(found < 0, found + depth, found).astype(np.int64)
-    if found.ndim:
-        return b.emit("gather", x, b.known(found, f"{b.stem}_indices"), axis=axis)
-    begin = [0] * x.rank
-    end = list(x.shape)
-    begin[axis], end[axis] = int(found), int(found) + 1
-    piece = _slice(b, x, begin, end, [1] * x.rank, "slice")
-    return b.reshape(piece, x.shape[:axis] + x.shape[axis + 1:])
+    if any(n != 1 and d != 1 for n, d in zip(counts, x.shape, strict=True)):
+        pairs = [(n, d) for n, d in zip(counts, x.shape, strict=True)]
+        apart = [e for n, d in pairs for e in ((d,) if n == 1 else (1, d))]
+        wide = [e for n, d in pairs for e in ((d,) if n == 1 else (n, d))]
+        x = b.emit("expand", b.reshape(x, tuple(apart), "apart"), shape=wide, part="repeat")
+        return b.reshape(x, tuple(n * d for n, d in pairs))
+    shape = tuple(n * d for n, d in zip(counts, x.shape, strict=True))
+    return x if shape == x.shape else b.emit("expand", x, shape=shape)
 
 
 def _slice(b: Builder, x: Value, begin: Sequence[int], end: Sequence[int], step: Sequence[int],
            part: str = "") -> Value:
     counts = [len(range(*bounds)) for bounds in zip(begin, end, step, strict=True)]
-    if 0 in counts:
-        raise Refuse(f"its result of shape {counts} is empty")
+    # An empty range may begin anywhere; the kind wants it to be inside.
+    begin, end, step = zip(*(bounds if n else (0, 0, 1) for n, bounds in zip(
+        counts, zip(begin, end, step, strict=True), strict=True)), strict=True) if counts else ((), (), ())
     if all(n == d and s > 0 for n, d, s in zip(counts, x.shape, step, strict=True)):
         return x
     return b.emit("slice", x, begin=begin, end=end, step=step, part=part)
+
+
+def slice_at(b: Builder, x: Value, axis: int, first: int, last: int, part: str) -> Value:
+    """Elements first .. last - 1 of one axis."""
+    begin, end = [0] * x.rank, list(x.shape)
+    begin[axis], end[axis] = first, last
+    return _slice(b, x, begin, end, [1] * x.rank, part)
 
 
 def slice_(b: Builder, x: Value, starts_input: Value | None = None, ends_input: Value | None = None,
@@ -211,22 +212,19 @@ def split(b: Builder, x: Value, sizes_input: Value | None = None, *, axis: int =
     outputs: list[Value | None] = []
     position = 0
     for i, extent in enumerate(sizes):
-        begin, end = [0] * x.rank, list(x.shape)
-        begin[axis], end[axis] = position, position + extent
+        outputs.append(slice_at(b, x, axis, position, position + extent, f"part{i}") if b.outputs_used[i] else None)
         position += extent
-        outputs.append(_slice(b, x, begin, end, [1] * x.rank, f"part{i}") if b.outputs_used[i] else None)
     return outputs
 
 
 def pad(b: Builder, x: Value, pads_input: Value | None = None, value_input: Value | None = None,
         axes_input: Value | None = None, *, mode: str = "constant", pads: Sequence[int] | None = None,
         value: float = 0.0) -> Value:
-    """Negative pads cut."""
-    if mode not in ("constant", "reflect", "edge"):
-        raise Refuse(f"mode {mode}")
+    """Negative pads cut, before others are added."""
+    if mode not in ("constant", "reflect", "edge") and (mode != "wrap" or b.version < 19):
+        raise Malformed(f"mode {mode!r}")
     given = b.constant_input(pads_input, "pads")
     pads = pads if given is None else integers(given, "pads")
-    fill = b.constant_input(value_input, "constant_value")
     axes = b.constant_input(axes_input, "axes")
     where = normal_axes(range(x.rank) if axes is None else integers(axes, "axes"), x.rank)
     if pads is None or len(pads) != 2 * len(where):
@@ -235,35 +233,39 @@ def pad(b: Builder, x: Value, pads_input: Value | None = None, value_input: Valu
     for i, axis in enumerate(where):
         begin[axis], end[axis] = pads[i], pads[i + len(where)]
     if min(begin + end, default=0) < 0:
-        x, begin, end = _cut(b, x, begin, end, mode)
+        x, begin, end = _cut(b, x, begin, end)
     if not any(begin + end):
         return x
     if mode == "reflect" and any(max(lo, hi) >= d for lo, hi, d in zip(begin, end, x.shape, strict=True) if lo or hi):
         raise Refuse(f"reflect pads {begin} and {end} reach beyond the input of shape {list(x.shape)}")
-    return b.emit("pad", x, begin=begin, end=end, mode=mode, value=_fill_value(x, value, fill))
+    if mode != "constant":
+        return b.emit("pad", x, begin=begin, end=end, mode=mode)
+    fill = _fill(b, x, value_input)
+    if isinstance(fill, Value):
+        return b.emit("pad", x, fill, begin=begin, end=end)
+    return b.emit("pad", x, begin=begin, end=end, value=value if fill is None else fill)
 
 
-def _cut(b: Builder, x: Value, begin: list[int], end: list[int],
-         mode: str) -> tuple[Value, list[int], list[int]]:
-    if mode != "constant" and max(begin + end) > 0:
-        raise Refuse(f"negative and positive pads together in mode {mode}")
+def _cut(b: Builder, x: Value, begin: list[int], end: list[int]) -> tuple[Value, list[int], list[int]]:
     first = [max(-lo, 0) for lo in begin]
     last = [d - max(-hi, 0) for hi, d in zip(end, x.shape, strict=True)]
-    if any(lo >= hi for lo, hi in zip(first, last, strict=True)):
-        raise Refuse(f"pads {begin} and {end} cut everything from shape {list(x.shape)}")
+    if any(lo > hi for lo, hi in zip(first, last, strict=True)):
+        raise Malformed(f"pads {begin} and {end} cut more than there is from shape {list(x.shape)}")
     cut = _slice(b, x, first, last, [1] * x.rank, "cut")
     return cut, [max(lo, 0) for lo in begin], [max(hi, 0) for hi in end]
 
 
-def _fill_value(x: Value, value: float, fill: np.ndarray | None) -> float:
-    if fill is None or not fill.size:
-        return value
-    if fill.size != 1:
-        raise Malformed(f"constant_value must be a scalar, found shape {list(fill.shape)}")
-    number = fill.reshape(-1)[0].item()
-    if isinstance(number, int) and int(float(number)) != number:
-        raise Refuse(f"constant_value {number} of type {x.dtype} is not exact in floating point")
-    return float(number)
+def _fill(b: Builder, x: Value, value: Value | None) -> Value | float | None:
+    """What constant mode fills with: a number, or a scalar where that is not exact or computed at run time."""
+    if value is None or 0 in value.shape:
+        return None
+    if math.prod(value.shape) != 1 or value.dtype != x.dtype:
+        raise Malformed(f"constant_value must be a {x.dtype} scalar, found {value.dtype} of shape {list(value.shape)}")
+    if not value.known:
+        return b.reshape(value, (), "fill")
+    number = value.data.reshape(()).item()
+    return float(number) if not isinstance(number, int) or int(float(number)) == number else \
+        b.known(value.data.reshape(()), f"{b.stem}_fill")
 
 
 OPERATORS = {
@@ -273,7 +275,6 @@ OPERATORS = {
     "Constant": Operator(constant, (1, 9, 11, 12, 13, 19, *SHAPE_TYPES)),
     "Expand": Operator(expand, (8, 13)),
     "Flatten": Operator(flatten, (1, 9, 11, 13, *SHAPE_TYPES)),
-    "Gather": Operator(gather, (1, 11, 13)),
     "Pad": Operator(pad, (2, 11, 13, 18, 19, *SHAPE_TYPES)),
     "Reshape": Operator(reshape, (5, 13, 14, 19, *SHAPE_TYPES)),
     "Shape": Operator(shape, (1, 13, 15, 19, *SHAPE_TYPES)),
