@@ -20,6 +20,7 @@ except ImportError as error:
     raise MissingExtraError("onnx", "convert", "reading an ONNX model") from error
 
 from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Operator, Refuse, Value, call, origins
+from tinynet.converters.onnx_control import CONTROL, ControlFlow, live_nodes, reads
 from tinynet.converters.onnx_fold import FOLDABLE, fold
 from tinynet.converters.onnx_load import TESTED_OPSET, Source, one_line, open_source, resolve_inputs, tensor_array
 from tinynet.converters.onnx_ops import OPERATORS, REASONS
@@ -60,7 +61,7 @@ class SettingsError(UnsupportedOpError):
         self.names = names
 
 
-class Importer:
+class Importer(ControlFlow):
     """One import; `onnx_open.py` has another kind."""
 
     def __init__(self, source: Source, notes: list[str]):
@@ -74,8 +75,8 @@ class Importer:
         self.settings: dict[str, None] = {}                # inputs whose values would lift refusals ...
         self._only_settings = True                         # ... all of them
         self.weights: set[str] = set()
-        self.live = _live_nodes(self.proto)
-        self.read = {name for i in self.live for name in _reads(self.proto.node[i])}
+        self.live = live_nodes(self.proto)
+        self.read = {name for i in self.live for name in reads(self.proto.node[i])}
         self.read.update(output.name for output in self.proto.output)
         reserved = {name for node in self.proto.node for name in (*node.input, *node.output)}
         reserved.update(self.initialisers, (v.name for v in (*self.proto.input, *self.proto.output)))
@@ -177,7 +178,11 @@ class Importer:
         b.node_name, b.stem = name, next(filter(None, node.output))
         b.outputs_used = [bool(output) and output in self.read for output in node.output]
         first_node = len(self.graph.nodes)
-        results = self._layers(node, name, operator, schema.since_version, inputs, attributes)
+        if node.op_type in CONTROL:
+            results = self._control(node, name, inputs, attributes)
+            first_node = len(self.graph.nodes)      # what the subgraph made keeps its names
+        else:
+            results = self._layers(node, name, operator, schema.since_version, inputs, attributes)
         for output, value in zip(node.output, results, strict=False):
             self._bind(output, value, first_node)
 
@@ -307,25 +312,3 @@ def _check_arity(node: onnx.NodeProto, schema: Any) -> None:
             raise Malformed(f"its input {formal.name!r} is left out")
     if not any(node.output) or len(node.output) > schema.max_output:
         raise Malformed(f"it has {len(node.output)} outputs, expected 1 to {schema.max_output}")
-
-
-def _reads(node: onnx.NodeProto) -> Iterable[str]:
-    """Every value that a node reads, also inside its subgraphs."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") or attribute.graphs else ():
-            yield from (output.name for output in graph.output)
-            for inner in graph.node:
-                yield from _reads(inner)
-
-
-def _live_nodes(graph: onnx.GraphProto) -> set[int]:
-    """Indices of the nodes that an output depends on."""
-    needed = {output.name for output in graph.output}
-    live = set()
-    for index in range(len(graph.node) - 1, -1, -1):
-        node = graph.node[index]
-        if any(output in needed for output in node.output if output):
-            live.add(index)
-            needed.update(_reads(node))
-    return live

@@ -120,11 +120,16 @@ class Builder:
         self._counters[stem] = count
         return name
 
+    def reserve(self, stem: str) -> str:
+        """As `fresh`; nobody else gets this name."""
+        name = self.fresh(stem)
+        self._reserved.add(name)
+        return name
+
     def known(self, array: np.ndarray, stem: str | None = None) -> Value:
         """A constant that the operator function computed."""
         array = np.asarray(array)
-        name = self.fresh(stem or f"{self.stem}_const")
-        self._reserved.add(name)
+        name = self.reserve(stem or f"{self.stem}_const")
         return Value(name, array.shape, array.dtype.name, array)
 
     def derived(self, value: Value, tag: str, function: Callable[[np.ndarray], np.ndarray]) -> Value:

@@ -22,7 +22,6 @@ from tinynet.converters import onnx_ops_move as move
 from tinynet.converters import onnx_ops_pool as pool
 from tinynet.converters import onnx_ops_resize as resize
 from tinynet.converters.onnx_builder import SHAPE_TYPES, Operator
-from tinynet.converters.onnx_builder import Operator
 
 _ON_CONSTANTS = {
     "And": Operator(None, (7,)),
@@ -46,6 +45,8 @@ _ON_CONSTANTS = {
     "Where": Operator(None, (9, 16)),
     "Xor": Operator(None, (7,)),
 }
+# Decided at conversion (onnx_control.py): these need the importer, not a function.
+_CONTROL = {kind: Operator(None, (1, 11, 13, 16, 19, *SHAPE_TYPES)) for kind in ("If", "Loop")}
 _FAMILIES = (
     conv,
     convolution,
@@ -57,7 +58,7 @@ _FAMILIES = (
     resize,
 )
 OPERATORS: dict[str, Operator] = dict(sorted(
-    (_ON_CONSTANTS | {kind: entry for family in _FAMILIES for kind, entry in family.OPERATORS.items()}).items()))
+    (_ON_CONSTANTS | _CONTROL | {kind: entry for family in _FAMILIES for kind, entry in family.OPERATORS.items()}).items()))
 
 _SUBGRAPHS = "it runs a subgraph; export the model so that its control flow is resolved"
 _RECURRENT = "recurrent layers are not supported"
@@ -67,7 +68,7 @@ _SEQUENCE = "sequences and optional values are not supported"
 
 # Why an operator that is in no table above is refused, where there is more to say than that it is unknown.
 REASONS: dict[str, str] = {
-    **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), _SUBGRAPHS),
+    **dict.fromkeys(("Scan", "SequenceMap"), _SUBGRAPHS),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), _RECURRENT),
     **dict.fromkeys(("ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv",
                      "QLinearMatMul", "QuantizeLinear"), _QUANTIZED),

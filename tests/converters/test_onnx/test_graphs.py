@@ -192,7 +192,7 @@ def test_subgraphs_are_unsupported_and_what_feeds_them_is_looked_at(lab):
     model = lab.model(nodes, {"x": lab.normal(3), "c": np.array(True)})
     with pytest.raises(UnsupportedOpError) as caught:
         lab.import_(model)
-    assert set(caught.value.operators) == {"Foo", "If"} and "subgraph" in caught.value.operators["If"][0]
+    assert set(caught.value.operators) == {"Foo", "If"} and "control flow" in caught.value.operators["If"][0]
 
 
 def test_model_local_functions_are_inlined(lab):
