@@ -13,6 +13,7 @@ Each family of operators is a file with a table `OPERATORS` of its own at its en
 
 from __future__ import annotations
 
+from tinynet.converters import onnx_ops_binary as binary
 from tinynet.converters import onnx_ops_conv as conv
 from tinynet.converters import onnx_ops_convolution as convolution
 from tinynet.converters import onnx_ops_image as image
@@ -20,6 +21,7 @@ from tinynet.converters import onnx_ops_index as index
 from tinynet.converters import onnx_ops_math as math
 from tinynet.converters import onnx_ops_move as move
 from tinynet.converters import onnx_ops_pool as pool
+from tinynet.converters import onnx_ops_reduce as reduce
 from tinynet.converters import onnx_ops_resize as resize
 from tinynet.converters.onnx_builder import SHAPE_TYPES, Operator
 
@@ -48,6 +50,7 @@ _ON_CONSTANTS = {
 # Decided at conversion (onnx_control.py): these need the importer, not a function.
 _CONTROL = {kind: Operator(None, (1, 11, 13, 16, 19, *SHAPE_TYPES)) for kind in ("If", "Loop")}
 _FAMILIES = (
+    binary,
     conv,
     convolution,
     image,
@@ -56,6 +59,7 @@ _FAMILIES = (
     move,
     pool,
     resize,
+    reduce,
 )
 OPERATORS: dict[str, Operator] = dict(sorted(
     (_ON_CONSTANTS | _CONTROL | {kind: entry for family in _FAMILIES for kind, entry in family.OPERATORS.items()}).items()))

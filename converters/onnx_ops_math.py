@@ -1,4 +1,4 @@
-"""ONNX arithmetic, activations and reductions: one function each, see `onnx_ops.py` for the calling convention."""
+"""ONNX functions of one tensor: one function each, see `onnx_ops.py` for the calling convention."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from tinynet.converters.onnx_builder import (
     Operator,
     Refuse,
     Value,
-    integers,
-    normal_axes,
     normal_axis,
 )
+from tinynet.converters.onnx_ops_binary import _same_dtype
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -27,69 +26,6 @@ def unary(kind: str) -> Callable[[Builder, Value], Value]:
     def function(b: Builder, x: Value) -> Value:
         return b.emit(kind, x)
     return function
-
-
-def binary(kind: str) -> Callable[[Builder, Value, Value], Value]:
-    """Add, Sub, Mul: numpy broadcasting."""
-    def function(b: Builder, x: Value, y: Value) -> Value:
-        _same_dtype(x, y)
-        return b.emit(kind, x, y)
-    return function
-
-
-def _same_dtype(x: Value, y: Value) -> None:
-    if x.dtype != y.dtype:
-        raise Malformed(f"operands of different types {x.dtype} and {y.dtype}")
-
-
-def chain(kind: str) -> Callable[..., Value]:
-    """Max, Min, Sum of any number of inputs, from left to right."""
-    def function(b: Builder, *inputs: Value) -> Value:
-        if any(x is None for x in inputs):
-            raise Malformed("an input is left out")
-        y = inputs[0]
-        for i, x in enumerate(inputs[1:], start=1):
-            _same_dtype(y, x)
-            y = b.emit(kind, y, x, part="" if i == len(inputs) - 1 else f"part{i}")
-        return y
-    return function
-
-
-def mean(b: Builder, *inputs: Value) -> Value:
-    total = chain("add")(b, *inputs)
-    return total if len(inputs) == 1 else b.emit("div", total, b.known(np.float32(len(inputs))), part="divide")
-
-
-def div(b: Builder, x: Value, y: Value) -> Value:
-    """Integer division truncates in ONNX; the IR's is only for float32."""
-    _same_dtype(x, y)
-    if x.dtype != "float32":
-        raise Refuse(f"{x.dtype} division at run time")
-    return b.emit("div", x, y)
-
-
-def pow_(b: Builder, x: Value, y: Value) -> Value:
-    """The exponent may have a type of its own (opset 12)."""
-    if x.dtype != "float32":
-        raise Refuse(f"{x.dtype} base at run time")
-    if y.dtype != "float32":
-        y = b.known(y.data.astype(np.float32)) if y.known else b.emit("cast", y, to="float32", part="cast")
-    return b.emit("pow", x, y)
-
-
-def prelu(b: Builder, x: Value, slope: Value) -> Value:
-    _same_dtype(x, slope)
-    try:
-        fits = np.broadcast_shapes(x.shape, slope.shape) == x.shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise Malformed(f"slope of shape {list(slope.shape)} does not broadcast to {list(x.shape)}")
-    if x.dtype == "float32":
-        return b.emit("prelu", x, slope)
-    zero = _zero(b, x)
-    negative = b.emit("mul", b.emit("minimum", x, zero, part="negative"), slope, part="slope")
-    return b.emit("add", b.emit("maximum", x, zero, part="positive"), negative)
 
 
 def _zero(b: Builder, x: Value) -> Value:
@@ -196,27 +132,6 @@ def along_axis(kind: str) -> Callable[..., Value]:
     return function
 
 
-def reduction(kind: str) -> Callable[..., Value]:
-    """ReduceMean, ReduceSum, ReduceMax, ReduceMin: axes as attribute or, in newer opsets, as input."""
-    def function(b: Builder, x: Value, axes_input: Value | None = None, *, axes: list[int] | None = None,
-                 keepdims: int = 1, noop_with_empty_axes: int = 0) -> Value:
-        given = b.constant_input(axes_input, "axes")
-        if given is not None:
-            axes = integers(given, "axes")
-        if not axes and noop_with_empty_axes:
-            return x
-        where = sorted(normal_axes(axes or range(x.rank), x.rank))
-        if not where:
-            return x
-        return b.emit(kind, x, axes=where, keepdims=bool(keepdims))
-    return function
-
-
-def arg_max(b: Builder, x: Value, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Value:
-    return b.emit("argmax", x, axis=normal_axis(axis, x.rank), keepdims=bool(keepdims),
-                  select_last_index=bool(select_last_index))
-
-
 def dropout(b: Builder, x: Value, ratio_input: Value | None = None, training_input: Value | None = None, *,
             ratio: float = 0.5, seed: int = 0) -> list[Value]:
     """Nothing at inference, where the mask says so: all true since opset 12, all false or 0 before, as in onnxruntime."""
@@ -238,8 +153,6 @@ OPERATORS = {
     "Abs": Operator(unary("abs"), (6, 13)),
     "Acos": Operator(unary("acos"), (7, 22)),
     "Acosh": Operator(unary("acosh"), (9, 22)),
-    "Add": Operator(binary("add"), (7, 13, 14)),
-    "ArgMax": Operator(arg_max, (1, 11, 12, 13)),
     "Asin": Operator(unary("asin"), (7, 22)),
     "Asinh": Operator(unary("asinh"), (9, 22)),
     "Atan": Operator(unary("atan"), (7, 22)),
@@ -250,7 +163,6 @@ OPERATORS = {
     "Clip": Operator(clip, (6, 11, 12, 13)),
     "Cos": Operator(unary("cos"), (7, 22)),
     "Cosh": Operator(unary("cosh"), (9, 22)),
-    "Div": Operator(div, (7, 13, 14)),
     "Dropout": Operator(dropout, (7, 10, 12, 13, 22)),
     "Elu": Operator(elu, (6, 22)),
     "Erf": Operator(unary("erf"), (9, 13)),
@@ -266,20 +178,10 @@ OPERATORS = {
     "LeakyRelu": Operator(leaky_relu, (6, 16)),
     "Log": Operator(unary("log"), (6, 13)),
     "LogSoftmax": Operator(along_axis("log_softmax"), (1, 11, 13)),
-    "Max": Operator(chain("maximum"), (6, 8, 12, 13)),
-    "Mean": Operator(mean, (6, 8, 13)),
-    "Min": Operator(chain("minimum"), (6, 8, 12, 13)),
     "Mish": Operator(unary("mish"), (18, 22)),
-    "Mul": Operator(binary("mul"), (7, 13, 14)),
     "Neg": Operator(unary("neg"), (6, 13)),
     "Not": Operator(unary("logical_not"), (1,)),
-    "PRelu": Operator(prelu, (7, 9, 16)),
-    "Pow": Operator(pow_, (7, 12, 13, 15)),
     "Reciprocal": Operator(unary("reciprocal"), (6, 13)),
-    "ReduceMax": Operator(reduction("reduce_max"), (1, 11, 12, 13, 18, 20)),
-    "ReduceMean": Operator(reduction("reduce_mean"), (1, 11, 13, 18)),
-    "ReduceMin": Operator(reduction("reduce_min"), (1, 11, 12, 13, 18, 20)),
-    "ReduceSum": Operator(reduction("reduce_sum"), (1, 11, 13)),
     "Relu": Operator(relu, (6, 13, 14)),
     "Round": Operator(unary("round"), (11, 22)),
     "Selu": Operator(selu, (6, 22)),
@@ -292,8 +194,6 @@ OPERATORS = {
     "Softplus": Operator(unary("softplus"), (1, 22)),
     "Softsign": Operator(unary("softsign"), (1, 22)),
     "Sqrt": Operator(unary("sqrt"), (6, 13)),
-    "Sub": Operator(binary("sub"), (7, 13, 14)),
-    "Sum": Operator(chain("add"), (6, 8, 13)),
     "Swish": Operator(swish, (24,)),
     "Tan": Operator(unary("tan"), (7, 22)),
     "Tanh": Operator(unary("tanh"), (6, 13)),
