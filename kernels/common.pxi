@@ -13,12 +13,15 @@ cdef extern from "step.h":
     enum: TN_CLIP
     ctypedef enum tn_function:
         TN_NONE
+        TN_SQRT
     ctypedef enum tn_binary:
         TN_ADD
     ctypedef enum tn_reduction:
         TN_MAX
         TN_MIN
         TN_SUM
+    ctypedef enum tn_comparison:
+        TN_EQUAL
     ctypedef struct tn_team:
         pass
     ctypedef struct tn_epilogue:
@@ -74,6 +77,8 @@ cdef extern from "step.h":
         void (*unary)(tn_function, float, float, const float *, float *, int64_t) noexcept nogil
         void (*binary)(tn_binary, const float *, int, const float *, int, float *, int64_t,
                        const tn_epilogue *) noexcept nogil
+        void (*compare)(tn_comparison, const float *, int, const float *, int, uint8_t *, int64_t) noexcept nogil
+        void (*select)(const uint8_t *, int, const int32_t *, int, const int32_t *, int, int32_t *, int64_t) noexcept nogil
         void (*scale_shift)(const float *, const float *, const float *, float *, int64_t,
                             const tn_epilogue *) noexcept nogil
         void (*pool)(tn_reduction, const float *, int64_t, int64_t, int64_t, int64_t, float *, int64_t,

@@ -50,7 +50,7 @@ _declare("pool2d_f32", pool2d_f32, sizeof(Pool2dParams),
 # x [outer, n, inner] -> y [outer, inner]; rows of inner values are ldx apart.
 
 cdef struct ReduceParams:
-    int64_t reduction, outer, n, inner, ldx
+    int64_t reduction, outer, n, inner, ldx, root
     double factor
 
 
@@ -71,14 +71,18 @@ cdef int reduce_f32(const tn_step *s, tn_context *c) noexcept nogil:
         else:
             c.micro.pool(<tn_reduction>p.reduction, x + i * p.n * p.ldx + first, p.n, p.ldx, 1, 0,
                          y + i * p.inner + first, last - first, <float>p.factor)
+            if p.root:
+                c.micro.unary(TN_SQRT, 0, 0, y + i * p.inner + first, y + i * p.inner + first, last - first)
+    if p.root and p.inner == 1 and p.ldx == 1:
+        c.micro.unary(TN_SQRT, 0, 0, y + begin, y + begin, end - begin)
     return 0
 
 
-_declare("reduce_f32", reduce_f32, sizeof(ReduceParams), "reduction outer n inner ldx factor*")
+_declare("reduce_f32", reduce_f32, sizeof(ReduceParams), "reduction outer n inner ldx root factor*")
 
 
 cdef struct ArgmaxParams:
-    int64_t outer, n, inner, last
+    int64_t outer, n, inner, last, least
 
 
 cdef int argmax_f32(const tn_step *s, tn_context *c) noexcept nogil:
@@ -86,26 +90,26 @@ cdef int argmax_f32(const tn_step *s, tn_context *c) noexcept nogil:
     cdef const float *x
     cdef int64_t *y = <int64_t *>operand(s, c, 1)
     cdef int64_t begin, end, i, j, k, best
-    cdef float top, v
+    cdef float top, v, sign = -1 if p.least else 1     # the smallest is the largest of the negated
     cdef bint odd
     my_part(c, p.outer * p.inner, 1, &begin, &end)
     for i in range(begin, end):
         j = i % p.inner
         x = floats(s, c, 0) + (i - j) * p.n + j
         best = 0
-        top = x[0]
+        top = sign * x[0]
         odd = p.last != 0 or top != top
         for k in range(1, p.n):
-            v = x[k * p.inner]
+            v = sign * x[k * p.inner]
             if v > top:
                 top = v
                 best = k
             odd |= v != v
         if odd:     # NaN is the largest, as in numpy, or the last of equals is wanted
             best = 0
-            top = x[0]
+            top = sign * x[0]
             for k in range(1, p.n):
-                v = x[k * p.inner]
+                v = sign * x[k * p.inner]
                 if v > top or (v != v and (top == top or p.last)) or (p.last and v == top):
                     top = v
                     best = k
@@ -113,7 +117,7 @@ cdef int argmax_f32(const tn_step *s, tn_context *c) noexcept nogil:
     return 0
 
 
-_declare("argmax_f32", argmax_f32, sizeof(ArgmaxParams), "outer n inner last")
+_declare("argmax_f32", argmax_f32, sizeof(ArgmaxParams), "outer n inner last least")
 
 
 cdef struct LrnParams:

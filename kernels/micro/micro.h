@@ -20,7 +20,8 @@ typedef enum tn_function {
 } tn_function;
 
 typedef enum tn_binary { TN_ADD, TN_SUB, TN_MUL, TN_DIV, TN_POW, TN_MAXIMUM, TN_MINIMUM, TN_PRELU } tn_binary;
-typedef enum tn_reduction { TN_MAX, TN_MIN, TN_SUM } tn_reduction;
+typedef enum tn_reduction { TN_MAX, TN_MIN, TN_SUM, TN_SUM_ABS, TN_SUM_SQUARE } tn_reduction;
+typedef enum tn_comparison { TN_EQUAL, TN_GREATER, TN_GREATER_EQUAL } tn_comparison;
 
 /* What follows an accumulator: clamp to [lo, hi] (infinite: none), then `function` if it is beyond TN_CLIP. */
 typedef struct tn_epilogue {
@@ -98,6 +99,12 @@ typedef struct tn_micro {
     /* z[i] = f(x[i * step_x], y[i * step_y]), steps 0 or 1, then the epilogue */
     void (*binary)(tn_binary f, const float *x, int step_x, const float *y, int step_y, float *z, int64_t n,
                    const tn_epilogue *e);
+    /* z[i] = f(x[i * step_x], y[i * step_y]), 1 or 0, steps 0 or 1 */
+    void (*compare)(tn_comparison f, const float *x, int step_x, const float *y, int step_y, uint8_t *z, int64_t n);
+    /* z[i] = mask[i * step_mask] ? x[i * step_x] : y[i * step_y], 4 bytes each, whatever they mean; mask 0 or 1, steps 0 or 1;
+       z may be x or y */
+    void (*select)(const uint8_t *mask, int step_mask, const int32_t *x, int step_x, const int32_t *y, int step_y, int32_t *z,
+                   int64_t n);
     /* y[i] = f(x[i] scale[i] + shift[i]) */
     void (*scale_shift)(const float *x, const float *scale, const float *shift, float *y, int64_t n, const tn_epilogue *e);
     /* y[c] = reduction over i < ny, j < nx of x[i*ld_y + j*ld_x + c], times `factor` */

@@ -1,70 +1,122 @@
 /* Pooling windows, reductions and local response normalisation. */
 
+INLINE vf pool_start(tn_reduction r) { return vf_set1(r == TN_MAX ? -INFINITY : r == TN_MIN ? INFINITY : 0.0f); }
+
+/* Two partial results. */
+INLINE vf pool_join(tn_reduction r, vf a, vf b)
+{
+    return r == TN_MAX ? vf_maximum(b, a) : r == TN_MIN ? vf_minimum(b, a) : a + b;
+}
+
+/* A partial result and one more vector of elements. */
 INLINE vf pool_combine(tn_reduction r, vf acc, vf v)
 {
-    return r == TN_SUM ? acc + v : r == TN_MAX ? vf_maximum(v, acc) : vf_minimum(v, acc);
+    return r == TN_SUM_SQUARE ? acc + v * v : pool_join(r, acc, r == TN_SUM_ABS ? vf_abs(v) : v);
 }
 
 /* Sums of more than this many terms go through a second accumulator: the rounding error then grows with the
    square root of the count and not with the count. */
 enum { SUM_BLOCK = 64 };
 
-INLINE vf pool_vector(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x, int64_t part)
+/* `vectors` neighbouring ones at a time: as many chains of additions, and whole runs of memory from each row. */
+INLINE void pool_vectors(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x, float *y,
+                         float factor, const int vectors, int64_t part)
 {
-    const vf start = vf_set1(r == TN_SUM ? 0.0f : r == TN_MAX ? -INFINITY : INFINITY);
-    vf total = start, acc = start;
+    const int adds = r != TN_MAX && r != TN_MIN;
+    vf total[4], acc[4];
     int64_t pending = 0;
+    UNROLL for (int k = 0; k < vectors; k++)
+        total[k] = acc[k] = pool_start(r);
     for (int64_t i = 0; i < ny; i++)
         for (int64_t j = 0; j < nx; j++) {
             const float *p = x + i * ld_y + j * ld_x;
-            acc = pool_combine(r, acc, part ? vf_load_part(p, part) : vf_load(p));
-            if (r == TN_SUM && ++pending == SUM_BLOCK) {
-                total += acc;
-                acc = start;
+            UNROLL for (int k = 0; k < vectors; k++)
+                acc[k] = pool_combine(r, acc[k], part ? vf_load_part(p, part) : vf_load(p + k * VL));
+            if (adds && ++pending == SUM_BLOCK) {
+                UNROLL for (int k = 0; k < vectors; k++) {
+                    total[k] += acc[k];
+                    acc[k] = pool_start(r);
+                }
                 pending = 0;
             }
         }
-    return pool_combine(r, total, acc);
+    UNROLL for (int k = 0; k < vectors; k++) {
+        const vf v = pool_join(r, total[k], acc[k]) * factor;
+        if (part)
+            vf_store_part(y, v, part);
+        else
+            vf_store(y + k * VL, v);
+    }
 }
 
 INLINE void pool_kind(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x, float *y,
                       int64_t channels, float factor)
 {
     int64_t c = 0;
+    for (; c + 4 * VL <= channels; c += 4 * VL)
+        pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 4, 0);
     for (; c + VL <= channels; c += VL)
-        vf_store(y + c, pool_vector(r, x + c, ny, ld_y, nx, ld_x, 0) * factor);
+        pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 1, 0);
     if (c < channels)
-        vf_store_part(y + c, pool_vector(r, x + c, ny, ld_y, nx, ld_x, channels - c) * factor, channels - c);
+        pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 1, channels - c);
 }
 
 static void pool(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x, float *y,
                  int64_t channels, float factor)
 {
-    if (r == TN_MAX)
-        pool_kind(TN_MAX, x, ny, ld_y, nx, ld_x, y, channels, factor);
-    else if (r == TN_MIN)
-        pool_kind(TN_MIN, x, ny, ld_y, nx, ld_x, y, channels, factor);
-    else
-        pool_kind(TN_SUM, x, ny, ld_y, nx, ld_x, y, channels, factor);
+    switch (r) {
+    case TN_MAX: pool_kind(TN_MAX, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
+    case TN_MIN: pool_kind(TN_MIN, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
+    case TN_SUM: pool_kind(TN_SUM, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
+    case TN_SUM_ABS: pool_kind(TN_SUM_ABS, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
+    case TN_SUM_SQUARE: pool_kind(TN_SUM_SQUARE, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
+    }
 }
 
-static float reduce(tn_reduction r, const float *x, int64_t n)
+/* Four chains of whole vectors, then the lanes, then what is left. */
+INLINE float reduce_kind(tn_reduction r, const float *x, int64_t n)
 {
     float lanes[VL];
-    const int64_t whole = n / VL;
-    vf acc = r == TN_MAX   ? pool_vector(TN_MAX, x, whole, VL, 1, 0, 0)
-             : r == TN_MIN ? pool_vector(TN_MIN, x, whole, VL, 1, 0, 0)
-                           : pool_vector(TN_SUM, x, whole, VL, 1, 0, 0);
-    vf_store(lanes, acc);
+    vf total[4], acc[4];
+    int64_t i = 0;
+    UNROLL for (int k = 0; k < 4; k++)
+        total[k] = pool_start(r);
+    while (i + 4 * VL <= n) {
+        const int64_t end = n - i > 4 * VL * SUM_BLOCK ? i + 4 * VL * SUM_BLOCK : n;
+        UNROLL for (int k = 0; k < 4; k++)
+            acc[k] = pool_start(r);
+        for (; i + 4 * VL <= end; i += 4 * VL)
+            UNROLL for (int k = 0; k < 4; k++)
+                acc[k] = pool_combine(r, acc[k], vf_load(x + i + k * VL));
+        UNROLL for (int k = 0; k < 4; k++)
+            total[k] = pool_join(r, total[k], acc[k]);
+    }
+    for (; i + VL <= n; i += VL)
+        total[0] = pool_combine(r, total[0], vf_load(x + i));
+    vf_store(lanes, pool_join(r, pool_join(r, total[0], total[1]), pool_join(r, total[2], total[3])));
     float s = lanes[0];
-    for (int64_t i = 1; i < VL + n - whole * VL; i++) {
-        float v = i < VL ? lanes[i] : x[whole * VL + i - VL];
-        if (r == TN_SUM)
+    for (int64_t k = 1; k < VL + n - i; k++) {
+        float v = k < VL ? lanes[k] : x[i + k - VL];
+        if (k >= VL)
+            v = r == TN_SUM_ABS ? fabsf(v) : r == TN_SUM_SQUARE ? v * v : v;
+        if (r != TN_MAX && r != TN_MIN)
             s += v;
         else if (v != v || (r == TN_MAX ? v > s : v < s))
             s = s != s ? s : v;
     }
     return s;
+}
+
+static float reduce(tn_reduction r, const float *x, int64_t n)
+{
+    switch (r) {
+    case TN_MAX: return reduce_kind(TN_MAX, x, n);
+    case TN_MIN: return reduce_kind(TN_MIN, x, n);
+    case TN_SUM: return reduce_kind(TN_SUM, x, n);
+    case TN_SUM_ABS: return reduce_kind(TN_SUM_ABS, x, n);
+    case TN_SUM_SQUARE: break;
+    }
+    return reduce_kind(TN_SUM_SQUARE, x, n);
 }
 
 static void lrn(const float *x, float *y, int64_t channels, int64_t size, float alpha, float power, float bias, float *squares)

@@ -3,6 +3,7 @@
 #include "vec.h"
 #include "functions.h"
 #include "elementwise.h"
+#include "compare.h"
 #include "reduce.h"
 #include "softmax.h"
 #include "gemm.h"
@@ -23,6 +24,8 @@ const tn_micro TABLE_NAME(LEVEL) = {
     .depthwise = depthwise,
     .unary = unary,
     .binary = binary,
+    .compare = compare,
+    .select = select_words,
     .scale_shift = scale_shift,
     .pool = pool,
     .reduce = reduce,

@@ -14,23 +14,25 @@ class Peer:
     """Given to tests as a fixture: import-mode=importlib lets test files share no module."""
 
     def run(self, op_type: str, inputs: list[np.ndarray | None], opset: int = 17, domain: str = "",
-            **attributes: Any) -> np.ndarray:
-        """First output of one ONNX node; None stands for an input that is left out."""
+            outputs: int = 1, **attributes: Any) -> Any:
+        """First output of one ONNX node, or a list of as many as wanted; None stands for an input that is left out."""
         onnx = pytest.importorskip("onnx")
         ort = pytest.importorskip("onnxruntime")
         names = ["" if array is None else f"x{i}" for i, array in enumerate(inputs)]
-        node = onnx.helper.make_node(op_type, names, ["y"], domain=domain, **attributes)
+        results = [f"y{i}" for i in range(outputs)]
+        node = onnx.helper.make_node(op_type, names, results, domain=domain, **attributes)
         declared = [onnx.helper.make_tensor_value_info(
             name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
             for name, array in zip(names, inputs, strict=True) if array is not None]
-        graph = onnx.helper.make_graph([node], "g", declared, [onnx.ValueInfoProto(name="y")])
+        graph = onnx.helper.make_graph([node], "g", declared, [onnx.ValueInfoProto(name=y) for y in results])
         model = onnx.helper.make_model(graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", opset)])
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return session.run(None, {n: a for n, a in zip(names, inputs, strict=True) if a is not None})[0]
+        found = session.run(None, {n: a for n, a in zip(names, inputs, strict=True) if a is not None})
+        return found[0] if outputs == 1 else found
 
     def agree(self, op: ops.Op, arrays: list[np.ndarray], expected: np.ndarray, atol: Any = 0.0,
               rtol: float = 0.0) -> np.ndarray:
@@ -57,6 +59,21 @@ class Peer:
 
     def normal(self, seed: int, *shape: int) -> np.ndarray:
         return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+    def integers(self, seed: int, dtype: str, *shape: int) -> np.ndarray:
+        """Over the whole range of the dtype, its ends now and then; of bool: both."""
+        rng = np.random.default_rng(seed)
+        if dtype == "bool":
+            return np.asarray(rng.integers(0, 2, shape)).astype(bool)
+        info = np.iinfo(dtype)
+        x = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+        return np.asarray(np.where(rng.random(shape) < 0.1, rng.choice([info.min, info.max], shape), x)).astype(dtype)
+
+    def values(self, seed: int, dtype: str, *shape: int) -> np.ndarray:
+        """Few different numbers, so that many are equal; of float32 also NaN, infinities and both zeros."""
+        chosen = [0, -0.0, 1, 1.5, -1, np.nan, np.inf, -np.inf] if dtype == "float32" else [0, 1] if dtype == "bool" else [
+            0, 1, 2, np.iinfo(dtype).min, np.iinfo(dtype).max]
+        return np.asarray(np.random.default_rng(seed).choice(np.array(chosen, dtype), shape))
 
     def nhwc(self, x: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(x.transpose(0, 2, 3, 1))

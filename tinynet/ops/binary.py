@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,49 +12,63 @@ from tinynet.ops.activations import Activated
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import broadcast, count, need, need_float, need_inputs, quiet
 
+NUMERIC = ("float32", "int64", "int32", "uint8", "int8")
+
 # In the order of `tn_binary` in kernels/micro/micro.h.
 BINARY = ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "prelu")
 
 
-def lower_binary(builder: Any, node: Any, function: int, activation: int, clamp: dict[str, float]) -> bool:
-    """Emit `binary_f32`: broadcasting becomes strides of 0, axes that walk together are merged."""
-    a, b, y = (builder.view(n) for n in (*node.inputs, node.outputs[0]))
-    if y.dtype != "float32":
-        return False
-    rank = len(y.shape)
+def loops(builder: Any, views: Sequence[Any]) -> dict[str, int] | None:
+    """Parameters of six loops over the last of `views`, to whose shape the others broadcast: `shape0` .. `shape5`, and elements
+    per step of the first view as `x0` .. `x5`, of the next ones as `y`, `z`, `w`.
+
+    Broadcasting becomes strides of 0, axes that all walk together are one; along the last loop every stride is 0 or 1, the
+    output's is 1.  None if it takes more loops.
+    """
+    shape = views[-1].shape
+    rank = len(shape)
 
     def strides(v: Any) -> tuple[int, ...]:
         own = (0,) * (rank - len(v.shape)) + v.strides
         extents = (1,) * (rank - len(v.shape)) + v.shape
         return tuple(0 if d == 1 else s for d, s in zip(extents, own, strict=True))
 
-    dims = builder.collapse(y.shape, (strides(a), strides(b), y.strides))
-    if not dims or dims[-1][1][2] != 1 or not set(dims[-1][1]) <= {0, 1}:
-        dims.append((1, (1, 1, 1)))
+    dims = builder.collapse(shape, tuple(map(strides, views)))
+    if not dims or dims[-1][1][-1] != 1 or not set(dims[-1][1]) <= {0, 1}:
+        dims.append((1, (1,) * len(views)))
     if len(dims) > 6:
-        return False
-    dims = [(1, (0, 0, 0))] * (6 - len(dims)) + dims
+        return None
+    dims = [(1, (0,) * len(views))] * (6 - len(dims)) + dims
     params = {}
     for i, (extent, steps) in enumerate(dims):
-        params |= {f"shape{i}": extent, f"x{i}": steps[0], f"y{i}": steps[1], f"z{i}": steps[2]}
-    builder.emit("binary_f32", [builder.tensor(a.name), builder.tensor(b.name), builder.tensor(y.name)],
-                 nbytes=16 * y.size, function=function, activation=activation, **params, **clamp)
+        params |= {f"shape{i}": extent} | {f"{name}{i}": step for name, step in zip("xyzw", steps, strict=False)}
+    return params
+
+
+def lower_binary(builder: Any, node: Any, function: int, activation: int, clamp: dict[str, float]) -> bool:
+    """Emit `binary_f32`."""
+    views = [builder.view(n) for n in (*node.inputs, node.outputs[0])]
+    params = loops(builder, views) if all(v.dtype == "float32" for v in views) else None
+    if params is None:
+        return False
+    builder.emit("binary_f32", [builder.tensor(v.name) for v in views], nbytes=16 * views[-1].size, function=function,
+                 activation=activation, **params, **clamp)
     return True
 
 
-class Binary(Activated):
-    """a, b of one dtype (float32; int64 or int32 without activation) -> their broadcast shape."""
+class Pair(Op):
+    """a, b of one dtype among `dtypes` -> their broadcast shape, of that dtype or, if given, of the dtype `result`."""
 
     elementwise: ClassVar[bool] = True
+    dtypes: ClassVar[tuple[str, ...]] = NUMERIC
+    result: ClassVar[str] = ""
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 2)
-        self.check_activation()
         a, b = inputs
-        need(a.dtype in ("float32", "int64", "int32"), "dtype float32, int64 or int32", a.dtype)
+        need(a.dtype in self.dtypes, f"a dtype among {', '.join(self.dtypes)}", a.dtype)
         need(a.dtype == b.dtype, f"both inputs of dtype {a.dtype}", b.dtype)
-        need(a.dtype == "float32" or self.activation == "none", f"no activation on {a.dtype}", self.activation)
-        return [Spec(broadcast(a.shape, b.shape), a.dtype)]
+        return [Spec(broadcast(a.shape, b.shape), self.result or a.dtype)]
 
     def compute(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         raise NotImplementedError
@@ -61,18 +76,32 @@ class Binary(Activated):
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         a, b = arrays
         with quiet():
-            y = self.compute(a, b)
             # numpy turns the result of arithmetic on rank-0 arrays into a scalar.
-            return [np.asarray(y if self.activation == "none" else self.activate(y), dtype=a.dtype)]
-
-    def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
-        return count(outputs[0].shape)
+            return [np.asarray(self.compute(a, b), dtype=self.result or a.dtype)]
 
     def strided(self) -> tuple[bool, bool]:
         return True, True
 
     def inplace(self) -> tuple[int, ...]:
         return (0, 1)
+
+
+class Binary(Activated, Pair):
+    """a, b of one dtype, without activation unless that is float32 -> their broadcast shape; integers wrap around."""
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        self.check_activation()
+        (y,) = super().infer(*inputs)
+        need(y.dtype == "float32" or self.activation == "none", f"no activation on {y.dtype}", self.activation)
+        return [y]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        (y,) = super().reference(*arrays)
+        with quiet():
+            return [y if self.activation == "none" else np.asarray(self.activate(y), dtype=y.dtype)]
+
+    def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
+        return count(outputs[0].shape)
 
     def lower(self, builder: Any, node: Any) -> bool:
         e = self.epilogue()
@@ -123,13 +152,26 @@ class Div(Binary):
 
 @register
 class Pow(Binary):
-    """f(a ** b); an integer to a negative power truncates towards zero (0 where a is 0)"""
+    """f(a ** b), of a's dtype; b may have another numeric dtype.
+
+    An integer to a negative or fractional power truncates towards zero (0 where a is 0).
+    """
 
     kind: ClassVar[str] = "pow"
 
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 2)
+        a, b = inputs
+        need(b.dtype in NUMERIC, f"an exponent of a dtype among {', '.join(NUMERIC)}", b.dtype)
+        return super().infer(a, Spec(b.shape, a.dtype))
+
     def compute(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        if a.dtype == np.float32:
+        if a.dtype == b.dtype == np.float32:
             return np.power(a, b)
+        if np.float32 in (a.dtype, b.dtype):
+            return np.power(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
+        # Modulo 2^64, which cut down to fewer bits is what arithmetic in these gives.
+        a, b = a.astype(np.int64), b.astype(np.int64)
         # numpy refuses negative integer powers; only those of 1 and -1 are not 0 after truncation.
         unit = np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b & 1), 0))
         return np.where(b < 0, unit, np.power(a, np.maximum(b, 0)))
@@ -159,6 +201,20 @@ class Minimum(Binary):
 
     def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
         return 0
+
+
+@register
+class Mod(Pair):
+    """The remainder of a / b with the sign of b (quotient rounded down), or with that of a (`fmod`, quotient truncated).
+
+    Integers give 0 where b is 0.  Python's %, and C's fmod.
+    """
+
+    kind: ClassVar[str] = "mod"
+    fmod: bool = False
+
+    def compute(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.fmod(a, b) if self.fmod else np.mod(a, b)
 
 
 @register
