@@ -16,6 +16,7 @@ from __future__ import annotations
 from tinynet.converters import onnx_ops_binary as binary
 from tinynet.converters import onnx_ops_conv as conv
 from tinynet.converters import onnx_ops_convolution as convolution
+from tinynet.converters import onnx_ops_einsum as einsum
 from tinynet.converters import onnx_ops_image as image
 from tinynet.converters import onnx_ops_index as index
 from tinynet.converters import onnx_ops_math as math
@@ -26,8 +27,6 @@ from tinynet.converters import onnx_ops_resize as resize
 from tinynet.converters.onnx_builder import SHAPE_TYPES, Operator
 
 _ON_CONSTANTS = {
-    "And": Operator(None, (7,)),
-    "ArgMin": Operator(None, (1, 11, 12, 13)),
     "ConstantOfShape": Operator(None, (9, 20, *SHAPE_TYPES)),
     "Cos": Operator(None, (7, 22)),
     "CumSum": Operator(None, (11, 14)),
@@ -46,6 +45,13 @@ _ON_CONSTANTS = {
     "Sin": Operator(None, (7, 22)),
     "Where": Operator(None, (9, 16)),
     "Xor": Operator(None, (7,)),
+    "Cos": Operator(None, (7, 22)),
+    "GatherElements": Operator(None, (11, 13)),
+    "Not": Operator(None, (1,)),
+    "Range": Operator(None, (11,)),
+    "ScatterElements": Operator(None, (11, 13, 16, 18)),
+    "ScatterND": Operator(None, (11, 13, 16, 18)),
+    "Trilu": Operator(None, (14,)),
 }
 # Decided at conversion (onnx_control.py): these need the importer, not a function.
 _CONTROL = {kind: Operator(None, (1, 11, 13, 16, 19, *SHAPE_TYPES)) for kind in ("If", "Loop")}
@@ -53,6 +59,7 @@ _FAMILIES = (
     binary,
     conv,
     convolution,
+    einsum,
     image,
     index,
     math,

@@ -175,10 +175,12 @@ def _places(move: moves.Move) -> dict[int, int] | None:
 
 
 _RULES = {
-    "softmax": _along_axis, "log_softmax": _along_axis, "hardmax": _along_axis,
-    "concat": _concat, "argmax": _argmax, "gather": _gather,
+    "softmax": _along_axis, "log_softmax": _along_axis, "hardmax": _along_axis, "cumsum": _along_axis, "cumprod": _along_axis,
+    "concat": _concat, "gather": _gather,
     "reshape": _reshape, "expand": _expand, "resize": _resize,
     "slice": _per_axis("begin", "end", "step"), "pad": _per_axis("begin", "end"),
-    "reduce_mean": _reduce, "reduce_sum": _reduce, "reduce_max": _reduce, "reduce_min": _reduce,
+    "argmax": _argmax, "argmin": _argmax, "reduce_mean": _reduce, "reduce_sum": _reduce, "reduce_prod": _reduce,
+    "reduce_max": _reduce, "reduce_min": _reduce, "reduce_l1": _reduce, "reduce_l2": _reduce, "reduce_sum_square": _reduce,
+    "reduce_log_sum_exp": _reduce,
     "dense": _last_axis, "batch_norm": _last_axis, "lrn": _last_axis, "channel_shuffle": _last_axis,
 }

@@ -60,7 +60,7 @@ def _same(ed: Editor, node: Node) -> str | None:
         return x if before == after and set(op.kernel) == set(op.strides) == {1} and not any(op.pads) else None
     if node.op == "resize":
         return x if before == after and set(op.scales) == {1.0} and op.mode == "nearest" else None
-    if node.op in ("reduce_mean", "reduce_sum", "reduce_max", "reduce_min"):
+    if node.op in ("reduce_mean", "reduce_sum", "reduce_prod", "reduce_max", "reduce_min"):
         return x if all(before[a] == 1 for a in op.axes) else None
     return None
 
