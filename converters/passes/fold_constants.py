@@ -21,17 +21,19 @@ def apply(graph: Graph) -> int:
     ed = Editor(graph)
     count = 0
     for node in ed.nodes():
-        if len(node.outputs) > 1 or not node.inputs or not all(ed.is_constant(name) for name in node.inputs):
+        if not node.inputs or not all(ed.is_constant(name) for name in node.inputs):
             continue
-        out = graph.tensors[node.outputs[0]]
-        sources = sum(graph.tensors[name].size * DTYPES[graph.tensors[name].dtype] for name in node.inputs)
-        if out.size * DTYPES[out.dtype] > 4 * sources + GROWTH_LIMIT or out.name in ed.outputs:
+        outs = [graph.tensors[name] for name in node.outputs]
+        ins = [graph.tensors[name] for name in node.inputs]
+        sources, made = (sum(t.size * DTYPES[t.dtype] for t in tensors) for tensors in (ins, outs))
+        if made > 4 * sources + GROWTH_LIMIT or not ed.outputs.isdisjoint(node.outputs):
             continue
-        value = np.asarray(op_of(node).reference(*(ed.value(name) for name in node.inputs))[0])
-        if tuple(value.shape) != tuple(out.shape) or str(value.dtype) != out.dtype:
+        values = [np.asarray(v) for v in op_of(node).reference(*(ed.value(name) for name in node.inputs))]
+        if any((v.shape, str(v.dtype)) != (tuple(t.shape), t.dtype) for v, t in zip(values, outs, strict=True)):
             continue
         ed.remove(node)
-        out.data = np.ascontiguousarray(value).reshape(value.shape)
+        for out, value in zip(outs, values, strict=True):
+            out.data = np.ascontiguousarray(value).reshape(value.shape)
         count += 1
     ed.finish()
     return count

@@ -19,6 +19,7 @@ from tinynet.converters.passes import (
 )
 from tinynet.converters.passes.check import check
 from tinynet.errors import TinynetError
+from tinynet.graph import Node, Tensor
 
 
 def test_constants_are_folded_through_several_nodes(net, tools):
@@ -119,6 +120,38 @@ def test_duplicates_that_are_outputs_keep_their_names(net, tools):
         merge_duplicates.apply, net.graph(net.op("relu", x), net.op("relu", x), net.op("neg", net.op("relu", x)))
     )
     assert kinds(graph) == {"relu": 2, "neg": 1}
+
+
+def several_outputs(net, x):
+    """values, indices of the two largest along the last axis."""
+    values = [net.op("slice", x, begin=(0, 0), end=(2, 2), step=(1, 1)) for _ in range(2)]
+    graph = net.graph(*values)
+    spec = [("topk", values[:1], "i0"), ("topk", values[1:], "i1")]
+    graph.nodes = [Node(kind, index, [x], [*outs, index], {"k": 2}) for kind, outs, index in spec]
+    for _, _, index in spec:
+        graph.add(Tensor(index, (2, 2), "int64"))
+    return graph, values
+
+
+def test_layers_with_several_outputs_keep_them_all(net, tools):
+    _, rewritten, kinds = tools
+    graph, values = several_outputs(net, net.input(2, 3))
+    graph.add(Tensor("y", (2, 2)))
+    graph.nodes.append(Node("reshape", "y", [values[1]], ["y"], {"shape": (2, 2)}))
+    graph.outputs = ["y", "i1", "i0", values[0]]
+    assert kinds(rewritten(merge_duplicates.apply, graph)) == {"topk": 2, "reshape": 1}
+    graph = rewritten(remove_identities.apply, graph)
+    assert kinds(graph) == {"topk": 2} and [n.outputs for n in graph.nodes] == [[values[0], "i0"], ["y", "i1"]]
+
+
+def test_all_outputs_of_constants_are_folded(net, tools):
+    _, rewritten, kinds = tools
+    graph, values = several_outputs(net, net.const([[1, 5, 3], [2, 4, 6]]))
+    for i, name in enumerate((*values, "i0", "i1")):
+        graph.add(Tensor(f"y{i}", (2, 2), graph.tensors[name].dtype))
+        graph.nodes.append(Node("reshape", f"y{i}", [name], [f"y{i}"], {"shape": (2, 2)}))
+    graph.outputs = [f"y{i}" for i in range(4)]
+    assert kinds(rewritten(fold_constants.apply, graph)) == {"reshape": 4}
 
 
 def test_moves_cancel_merge_and_become_views(net, tools):
