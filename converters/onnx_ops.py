@@ -48,6 +48,7 @@ _ON_CONSTANTS = {
     "Cos": Operator(None, (7, 22)),
     "GatherElements": Operator(None, (11, 13)),
     "Not": Operator(None, (1,)),
+    "GatherElements": Operator(None, (11, 13)),
     "Range": Operator(None, (11,)),
     "ScatterElements": Operator(None, (11, 13, 16, 18)),
     "ScatterND": Operator(None, (11, 13, 16, 18)),

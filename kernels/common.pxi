@@ -84,6 +84,7 @@ cdef extern from "step.h":
         void (*pool)(tn_reduction, const float *, int64_t, int64_t, int64_t, int64_t, float *, int64_t,
                      float) noexcept nogil
         float (*reduce)(tn_reduction, const float *, int64_t) noexcept nogil
+        void (*argmax)(const float *, int64_t, int64_t, float, int, int64_t *, int64_t) noexcept nogil
         void (*softmax)(const float *, float *, int64_t, int64_t, int64_t, int) noexcept nogil
         void (*bilinear)(const float *, const float *, const float *, const float *, float, float, float *,
                          int64_t) noexcept nogil

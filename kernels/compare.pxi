@@ -66,7 +66,7 @@ cdef int where(const tn_step *s, tn_context *c) noexcept nogil:
     cdef char *x
     cdef char *y
     cdef char *z
-    cdef int64_t begin, end, first, last, i, k
+    cdef int64_t begin, end, first, last, i, k, bits
     cdef int64_t o[4]
     cdef int sm = p.strides[5], sx = p.strides[11], sy = p.strides[17]
     my_loops(c, p.shape, &begin, &end, &first, &last)
@@ -80,7 +80,8 @@ cdef int where(const tn_step *s, tn_context *c) noexcept nogil:
             c.micro.select(mask, sm, <const int32_t *>x, sx, <const int32_t *>y, sy, <int32_t *>z, last - first)
         elif p.item == 8:
             for k in range(last - first):
-                (<int64_t *>z)[k] = (<int64_t *>x)[k * sx] if mask[k * sm] else (<int64_t *>y)[k * sy]
+                bits = -<int64_t>mask[k * sm]      # no branch: masks are hard to predict
+                (<int64_t *>z)[k] = ((<int64_t *>x)[k * sx] & bits) | ((<int64_t *>y)[k * sy] & ~bits)
         else:
             for k in range(last - first):
                 z[k] = x[k * sx] if mask[k * sm] else y[k * sy]

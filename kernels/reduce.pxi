@@ -85,35 +85,36 @@ cdef struct ArgmaxParams:
     int64_t outer, n, inner, last, least
 
 
+cdef inline int64_t place_of(const float *x, int64_t n, float value, bint last) noexcept nogil:
+    """Index of the first (or last) element that is `value`, which may be NaN; there is one."""
+    cdef int64_t k = n - 1 if last else 0, step = -1 if last else 1
+    if value == value:
+        while x[k] != value:
+            k += step
+    else:
+        while x[k] == x[k]:
+            k += step
+    return k
+
+
 cdef int argmax_f32(const tn_step *s, tn_context *c) noexcept nogil:
     cdef const ArgmaxParams *p = <const ArgmaxParams *>s.param
-    cdef const float *x
+    cdef const float *x = floats(s, c, 0)
     cdef int64_t *y = <int64_t *>operand(s, c, 1)
-    cdef int64_t begin, end, i, j, k, best
-    cdef float top, v, sign = -1 if p.least else 1     # the smallest is the largest of the negated
-    cdef bint odd
-    my_part(c, p.outer * p.inner, 1, &begin, &end)
+    cdef int64_t begin = 0, end = p.outer, first = 0, last = p.inner, i
+    cdef tn_reduction wanted = TN_MIN if p.least else TN_MAX
+    if p.outer >= c.threads:
+        my_part(c, p.outer, 1, &begin, &end)
+    else:
+        my_part(c, p.inner, 16, &first, &last)
+    if first == last:
+        return 0
     for i in range(begin, end):
-        j = i % p.inner
-        x = floats(s, c, 0) + (i - j) * p.n + j
-        best = 0
-        top = sign * x[0]
-        odd = p.last != 0 or top != top
-        for k in range(1, p.n):
-            v = sign * x[k * p.inner]
-            if v > top:
-                top = v
-                best = k
-            odd |= v != v
-        if odd:     # NaN is the largest, as in numpy, or the last of equals is wanted
-            best = 0
-            top = sign * x[0]
-            for k in range(1, p.n):
-                v = sign * x[k * p.inner]
-                if v > top or (v != v and (top == top or p.last)) or (p.last and v == top):
-                    top = v
-                    best = k
-        y[i] = best
+        if p.inner == 1:
+            y[i] = place_of(x + i * p.n, p.n, c.micro.reduce(wanted, x + i * p.n, p.n), p.last)
+        else:
+            c.micro.argmax(x + i * p.n * p.inner + first, p.n, p.inner, -1 if p.least else 1, p.last,
+                           y + i * p.inner + first, last - first)
     return 0
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinynet import layouts, ops
 from tinynet.errors import FormatError, InputError, LimitError, UsageError
-from tinynet.graph import DTYPES, Graph, Meta
+from tinynet.graph import DTYPES, Graph, Meta, Tensor
 from tinynet.kernels import engine
 from tinynet.memory import MemoryMap
 from tinynet.plan import Limits, Plan, Step, make_plan
@@ -122,6 +122,7 @@ class Model:
         self._output_specs = tuple((i.name, i.shape, np.dtype(i.dtype)) for i in written)
         self._output_names = tuple(i.name for i in written)
         self._contexts: list[_Context] = []
+        self._views: dict[str, tuple[int, tuple[int, ...], np.dtype, int, tuple[int, ...]]] = {}
         self._closed = False
 
     def _info(self, name: str) -> TensorInfo:
@@ -288,22 +289,27 @@ class Model:
 
     def _array(self, name: str, spaces: Sequence[Any]) -> np.ndarray:
         """A tensor of the graph as an array: a view into the run's memory, or a constant in logical order."""
-        t = self.graph.tensors[name]
-        if t.is_constant:
-            return layouts.unpack(t.data, t.shape, t.dtype, t.layout)
-        space, offset, ld = self.plan.place(name)
+        try:
+            space, shape, dtype, offset, strides = self._views[name]
+        except KeyError:
+            t = self.graph.tensors[name]
+            if t.is_constant:
+                return layouts.unpack(t.data, t.shape, t.dtype, t.layout)
+            if not t.size:
+                return np.empty(t.shape, t.dtype)
+            space, shape, dtype, offset, strides = self._views[name] = self._view(t)
+        return np.ndarray(shape, dtype, spaces[space], offset, strides)
+
+    def _view(self, t: Tensor) -> tuple[int, tuple[int, ...], np.dtype, int, tuple[int, ...]]:
+        """Memory space, shape, dtype, byte offset and strides: looked up once, because every numpy step of every run asks."""
+        space, offset, ld = self.plan.place(t.name)
         item = DTYPES[t.dtype]
-        if not t.size:
-            return np.empty(t.shape, t.dtype)
         strides = []
         step = ld * item
         for d in reversed(t.shape[:-1]):
             strides.append(step)
             step *= d
-        raw = spaces[space]
-        flat = raw.reshape(-1).view(np.uint8) if isinstance(raw, np.ndarray) else np.frombuffer(raw, np.uint8)
-        strides = (*reversed(strides), item) if t.shape else ()
-        return np.ndarray(t.shape, t.dtype, flat.data, offset, strides)
+        return space, t.shape, np.dtype(t.dtype), offset, (*reversed(strides), item) if t.shape else ()
 
     def _python_step(self, step: Step, spaces: Sequence[Any]) -> None:
         arrays = [self._array(name, spaces) for name in step.node.inputs]

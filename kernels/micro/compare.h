@@ -1,8 +1,8 @@
 /* Comparison of floats, and choice by its result.  Truth is a byte, 1 or 0. */
 
-typedef int32_t vi_any __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+typedef int32_t vi_words __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 
-INLINE vi vi_load(const int32_t *p) { return *(const vi_any *)p; }
+INLINE vi vi_load(const int32_t *p) { return *(const vi_words *)p; }
 
 /* VL bytes to as many integers, and back; gcc's own conversion goes byte by byte. */
 #if VL == 16
@@ -61,7 +61,7 @@ static void select_words(const uint8_t *mask, int step_mask, const int32_t *x, i
     for (; i + VL <= n; i += VL) {
         const vi a = step_x ? vi_load(x + i) : vi_set1(x[0]), b = step_y ? vi_load(y + i) : vi_set1(y[0]);
         const vi m = -(step_mask ? truth_load(mask + i) : vi_set1(mask[0]));
-        *(vi_any *)(z + i) = (a & m) | (b & ~m);
+        *(vi_words *)(z + i) = (a & m) | (b & ~m);
     }
     for (; i < n; i++)
         z[i] = mask[i * step_mask] ? x[i * step_x] : y[i * step_y];

@@ -112,6 +112,8 @@ typedef struct tn_micro {
                  float *y, int64_t channels, float factor);
     /* reduction of n consecutive floats */
     float (*reduce)(tn_reduction r, const float *x, int64_t n);
+    /* y[j] = the k < n for which sign * x[k*ld + j] is largest, the first of equals or the last; NaN is larger than all */
+    void (*argmax)(const float *x, int64_t n, int64_t ld, float sign, int last, int64_t *y, int64_t columns);
     /* softmax, or its logarithm, of x [rows, n, inner] along n */
     void (*softmax)(const float *x, float *y, int64_t rows, int64_t n, int64_t inner, int log);
     /* y[c] = (a[c] (1-fx) + b[c] fx) (1-fy) + (c_[c] (1-fx) + d[c] fx) fy */

@@ -73,38 +73,44 @@ static void pool(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64
     }
 }
 
-/* Four chains of whole vectors, then the lanes, then what is left. */
+/* One result of all lanes, in log2(VL) steps. */
+INLINE float pool_lanes(tn_reduction r, vf v)
+{
+    if (VL > 8)
+        v = pool_join(r, v, __builtin_shuffle(v, LANES ^ 8));
+    if (VL > 4)
+        v = pool_join(r, v, __builtin_shuffle(v, LANES ^ 4));
+    if (VL > 2)
+        v = pool_join(r, v, __builtin_shuffle(v, LANES ^ 2));
+    if (VL > 1)
+        v = pool_join(r, v, __builtin_shuffle(v, LANES ^ 1));
+    return v[0];
+}
+
+/* Four chains of whole vectors, then single ones, then part of one. */
 INLINE float reduce_kind(tn_reduction r, const float *x, int64_t n)
 {
-    float lanes[VL];
-    vf total[4], acc[4];
+    const vf start = pool_start(r);
+    vf total = start;
     int64_t i = 0;
-    UNROLL for (int k = 0; k < 4; k++)
-        total[k] = pool_start(r);
     while (i + 4 * VL <= n) {
         const int64_t end = n - i > 4 * VL * SUM_BLOCK ? i + 4 * VL * SUM_BLOCK : n;
-        UNROLL for (int k = 0; k < 4; k++)
-            acc[k] = pool_start(r);
-        for (; i + 4 * VL <= end; i += 4 * VL)
-            UNROLL for (int k = 0; k < 4; k++)
-                acc[k] = pool_combine(r, acc[k], vf_load(x + i + k * VL));
-        UNROLL for (int k = 0; k < 4; k++)
-            total[k] = pool_join(r, total[k], acc[k]);
+        vf a = start, b = start, c = start, d = start;
+        for (; i + 4 * VL <= end; i += 4 * VL) {
+            a = pool_combine(r, a, vf_load(x + i));
+            b = pool_combine(r, b, vf_load(x + i + VL));
+            c = pool_combine(r, c, vf_load(x + i + 2 * VL));
+            d = pool_combine(r, d, vf_load(x + i + 3 * VL));
+        }
+        total = pool_join(r, total, pool_join(r, pool_join(r, a, b), pool_join(r, c, d)));
     }
     for (; i + VL <= n; i += VL)
-        total[0] = pool_combine(r, total[0], vf_load(x + i));
-    vf_store(lanes, pool_join(r, pool_join(r, total[0], total[1]), pool_join(r, total[2], total[3])));
-    float s = lanes[0];
-    for (int64_t k = 1; k < VL + n - i; k++) {
-        float v = k < VL ? lanes[k] : x[i + k - VL];
-        if (k >= VL)
-            v = r == TN_SUM_ABS ? fabsf(v) : r == TN_SUM_SQUARE ? v * v : v;
-        if (r != TN_MAX && r != TN_MIN)
-            s += v;
-        else if (v != v || (r == TN_MAX ? v > s : v < s))
-            s = s != s ? s : v;
+        total = pool_combine(r, total, vf_load(x + i));
+    if (i < n) {
+        const vf rest = vf_select(LANES < vi_set1((int32_t)(n - i)), vf_load_part(x + i, n - i), start);
+        total = pool_combine(r, total, rest);
     }
-    return s;
+    return pool_lanes(r, total);
 }
 
 static float reduce(tn_reduction r, const float *x, int64_t n)
@@ -117,6 +123,27 @@ static float reduce(tn_reduction r, const float *x, int64_t n)
     case TN_SUM_SQUARE: break;
     }
     return reduce_kind(TN_SUM_SQUARE, x, n);
+}
+
+/* Column by column: the first of equals, or the last; NaN is beyond every number. */
+static void argmax(const float *x, int64_t n, int64_t ld, float sign, int last, int64_t *y, int64_t columns)
+{
+    for (int64_t j = 0; j < columns; j += VL) {
+        const int64_t part = columns - j < VL ? columns - j : VL;
+        vf top = vf_set1(0.0f);
+        vi best = vi_set1(0);
+        for (int64_t k = 0; k < n; k++) {
+            const float *p = x + k * ld + j;
+            const vf v = sign * (part < VL ? vf_load_part(p, part) : vf_load(p));
+            vi better = last ? (v >= top) | (v != v) : (v > top) | ((v != v) & (top == top));
+            if (k == 0)
+                better = vi_set1(-1);
+            best = (vi)vf_select(better, (vf)vi_set1((int32_t)k), (vf)best);
+            top = vf_select(better, v, top);
+        }
+        for (int64_t i = 0; i < part; i++)
+            y[j + i] = best[i];
+    }
 }
 
 static void lrn(const float *x, float *y, int64_t channels, int64_t size, float alpha, float power, float bias, float *squares)

@@ -29,6 +29,7 @@ const tn_micro TABLE_NAME(LEVEL) = {
     .scale_shift = scale_shift,
     .pool = pool,
     .reduce = reduce,
+    .argmax = argmax,
     .softmax = softmax,
     .bilinear = bilinear,
     .blend = blend,

@@ -77,6 +77,14 @@ class Maker:
         kind = self.choose(["add", "sub", "maximum", "minimum"])
         return self.net.add(kind, x, y, **(LIMIT if self.tensor(x).dtype == "float32" else {}))
 
+    def choice(self):
+        """The smaller of two, spelled as comparison and choice."""
+        x = self.pick()
+        if x is None:
+            return None
+        y = self.pick(lambda t: (t.dtype, t.shape) == (self.tensor(x).dtype, self.tensor(x).shape))
+        return self.net.add("where", self.net.add("greater", x, y), y, x)
+
     def conv(self):
         x = self.numeric(4)
         if x is None:

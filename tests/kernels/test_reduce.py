@@ -188,6 +188,20 @@ def test_argmax_and_argmin(kind, data, shape, keepdims, last, seed):
     check(kind, x, {"axis": axis, "keepdims": keepdims, "select_last_index": last})
 
 
+@pytest.mark.parametrize("kind", ["argmax", "argmin"])
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 64, 65, 130, 259])
+def test_argmax_along_rows_and_columns(kind, n):
+    """Ties, and NaN at the ends and inside."""
+    values = np.float32([0, -0.0, 1, 1, -1, np.inf, -np.inf])
+    for last, place in itertools.product([False, True], [None, (0, n - 1), (n // 2, n // 2)]):
+        x = np.random.default_rng(n).choice(values[:5 if place else 7], (3, n))
+        if place:
+            x[1, list(place)] = np.nan
+        for inner in (1, 5, 18):
+            columns = np.stack([np.roll(x, i, 1) for i in range(inner)], -1)
+            check(kind, columns, {"axis": 1, "select_last_index": last})
+
+
 def test_argmax_of_many_and_of_nothing():
     for last in (False, True):
         check("argmax", normal(1, 1000), {"axis": 0, "select_last_index": last})

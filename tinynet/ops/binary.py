@@ -96,9 +96,8 @@ class Binary(Activated, Pair):
         return [y]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        (y,) = super().reference(*arrays)
-        with quiet():
-            return [y if self.activation == "none" else np.asarray(self.activate(y), dtype=y.dtype)]
+        found = super().reference(*arrays)
+        return found if self.activation == "none" else [np.asarray(self.activate(y), dtype=y.dtype) for y in found]
 
     def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
         return count(outputs[0].shape)
