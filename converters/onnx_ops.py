@@ -26,34 +26,6 @@ from tinynet.converters import onnx_ops_reduce as reduce
 from tinynet.converters import onnx_ops_resize as resize
 from tinynet.converters.onnx_builder import SHAPE_TYPES, Operator
 
-_ON_CONSTANTS = {
-    "ConstantOfShape": Operator(None, (9, 20, *SHAPE_TYPES)),
-    "Cos": Operator(None, (7, 22)),
-    "CumSum": Operator(None, (11, 14)),
-    "Equal": Operator(None, (7, 11, 13, 19)),
-    "Greater": Operator(None, (7, 9, 13)),
-    "GreaterOrEqual": Operator(None, (12, 16)),
-    "Less": Operator(None, (7, 9, 13)),
-    "LessOrEqual": Operator(None, (12, 16)),
-    "Mod": Operator(None, (10, 13)),
-    "Or": Operator(None, (7,)),
-    "ReduceProd": Operator(None, (1, 11, 13, 18)),
-    "ScatterElements": Operator(None, (11, 13, 16, 18)),
-    "ScatterND": Operator(None, (11, 13, 16, 18)),
-    "Trilu": Operator(None, (14,)),
-    "Sign": Operator(None, (9, 13)),
-    "Sin": Operator(None, (7, 22)),
-    "Where": Operator(None, (9, 16)),
-    "Xor": Operator(None, (7,)),
-    "Cos": Operator(None, (7, 22)),
-    "GatherElements": Operator(None, (11, 13)),
-    "Not": Operator(None, (1,)),
-    "GatherElements": Operator(None, (11, 13)),
-    "Range": Operator(None, (11,)),
-    "ScatterElements": Operator(None, (11, 13, 16, 18)),
-    "ScatterND": Operator(None, (11, 13, 16, 18)),
-    "Trilu": Operator(None, (14,)),
-}
 # Decided at conversion (onnx_control.py): these need the importer, not a function.
 _CONTROL = {kind: Operator(None, (1, 11, 13, 16, 19, *SHAPE_TYPES)) for kind in ("If", "Loop")}
 _FAMILIES = (
@@ -70,7 +42,7 @@ _FAMILIES = (
     reduce,
 )
 OPERATORS: dict[str, Operator] = dict(sorted(
-    (_ON_CONSTANTS | _CONTROL | {kind: entry for family in _FAMILIES for kind, entry in family.OPERATORS.items()}).items()))
+    (_CONTROL | {kind: entry for family in _FAMILIES for kind, entry in family.OPERATORS.items()}).items()))
 
 _SUBGRAPHS = "it runs a subgraph; export the model so that its control flow is resolved"
 _RECURRENT = "recurrent layers are not supported"
