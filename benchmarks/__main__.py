@@ -31,7 +31,10 @@ def parser() -> argparse.ArgumentParser:
     scaling = commands.add_parser("scaling", help="time against input size and threads, as a plot")
     scaling.add_argument("--rounds", type=int, default=15, metavar="R")
     scaling.add_argument("--plot", type=Path, metavar="FILE.png", help="default: benchmarks/results/scaling.png")
-    for command in (models, peers, ops, size, scaling):
+    conformance = commands.add_parser("conformance", help="the onnx package's own tests of every operator")
+    conformance.add_argument("--filter", default="", metavar="TEXT", help="only tests whose name contains TEXT")
+    conformance.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
+    for command in (models, peers, ops, size, scaling, conformance):
         command.add_argument("--json", metavar="FILE", help="also write JSON; a bare name goes to benchmarks/results/")
     commands.add_parser("table", help="regenerate the tables in benchmarks/README.md")
     generate = commands.add_parser("generate", help="write the generated networks and print their paths")
@@ -91,6 +94,10 @@ def run(args: argparse.Namespace) -> int:
         from benchmarks import scaling
 
         return scaling.main(args.rounds, args.json, args.plot or scaling.PLOT)
+    if args.command == "conformance":
+        from benchmarks import conformance
+
+        return conformance.main(args.filter, max(1, args.jobs), args.json)
     if args.command == "table":
         from benchmarks import table
 

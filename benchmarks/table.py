@@ -1,4 +1,4 @@
-"""The tables of README.md, generated from the JSON files in results/."""
+"""The tables of README.md, generated from the JSON files in results/, and the list of operators in the project's README.md."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from benchmarks.harness import Row
 
 README = Path(__file__).parent / "README.md"
 START, END = "<!-- results: written by `python -m benchmarks table` -->", "<!-- end of results -->"
+PROJECT = Path(__file__).parent.parent / "README.md"
+OPERATORS_START = "<!-- operators: written by `python -m benchmarks table` -->"
+OPERATORS_END = "<!-- end of operators -->"
 NOTHING = "No results are committed yet."
 
 
@@ -82,7 +85,26 @@ def scaling_table(result: dict[str, Any]) -> str:
         f"{2e-6 * r['macs'] / r['median_ms']:.1f} |" for r in result["rows"]])
 
 
-TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_table, "size": size_table, "scaling": scaling_table}
+def conformance_table(result: dict[str, Any]) -> str:
+    """The tiers; then, per operator of the two that count, what is not supported and why."""
+    from benchmarks.conformance import CLASSES
+
+    lines = ["| tests of onnx " + result["onnx"] + " | tests | " + " | ".join(CLASSES) + " |",
+             "|---|" + "---|" * (len(CLASSES) + 1)]
+    for tier, row in result["tiers"].items():
+        lines.append(f"| {tier} | {sum(row.values())} | " + " | ".join(str(row.get(c, 0)) for c in CLASSES) + " |")
+    reasons: dict[tuple[str, str, str], int] = {}
+    for row in result["rows"]:
+        if row["outcome"] in ("refused", "pass-frozen"):
+            key = (row["operator"], row["outcome"], row["why"])
+            reasons[key] = reasons.get(key, 0) + 1
+    lines += ["", "| operator | tests | outcome | why |", "|---|---|---|---|"]
+    return "\n".join(lines + [f"| {name} | {count} | {outcome} | {why} |"
+                              for (name, outcome, why), count in sorted(reasons.items())])
+
+
+TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_table, "size": size_table,
+          "scaling": scaling_table, "conformance": conformance_table}
 
 
 def section(result: dict[str, Any]) -> str:
@@ -97,14 +119,22 @@ def generated(results: Iterable[dict[str, Any]]) -> str:
     return f"{START}\n\n{sections}\n{END}"
 
 
-def replace_table(text: str, table: str) -> str:
-    """`text` with what lies between the markers replaced; ValueError if they are missing."""
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise ValueError(f"expected the markers {START!r} and {END!r}")
+def replace_table(text: str, table: str, start: str = START, end: str = END) -> str:
+    """`text` with what lies between the markers, and they, replaced; ValueError if they are missing."""
+    before, found_start, rest = text.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not found_start or not found_end:
+        raise ValueError(f"expected the markers {start!r} and {end!r}")
     return before + table + after
 
 
-def main(folder: Path = report.RESULTS, readme: Path = README) -> None:
+def with_operators(text: str) -> str:
+    """The project's README with the importer's own list of operators."""
+    from tinynet.converters.supported import markdown
+
+    return replace_table(text, f"{OPERATORS_START}\n\n{markdown()}\n\n{OPERATORS_END}", OPERATORS_START, OPERATORS_END)
+
+
+def main(folder: Path = report.RESULTS, readme: Path = README, project: Path = PROJECT) -> None:
     readme.write_text(replace_table(readme.read_text(), generated(load(folder))))
+    project.write_text(with_operators(project.read_text()))

@@ -45,7 +45,8 @@ def convert(source: str | os.PathLike, output: str | os.PathLike | None = None, 
 
 
 def convert_bytes(
-    source: Any, *, inputs: Mapping[str, Iterable[int]] | None = None,
+    source: Any, *, inputs: Mapping[str, Iterable[int]] | None = None, constants: Mapping[str, Any] | None = None,
+    outputs: Iterable[str] | None = None,
     mean: float | Iterable[float] | None = None, std: float | Iterable[float] | None = None,
     size: Iterable[int] | None = None, resize_mode: str | None = None, color: str | None = None,
     labels: str | os.PathLike | Iterable[str] | None = None, task: str | None = None, winograd: bool = False,
@@ -54,6 +55,8 @@ def convert_bytes(
     """Convert a model (path, bytes or onnx.ModelProto) and return the .tnb file's bytes and a Report.
 
     inputs       input name -> shape, fixes dimensions that the model leaves open; the others stay open (see Model.reshape)
+    constants    input name -> array: freezes an input to this value; the file then has no such input
+    outputs      names of tensors inside the graph: it is cut there, and they are its outputs
     mean, std    a pixel value v in 0..255 becomes (v - mean) / std: one number, or one per channel
     size         (height, width) that pictures are resized to, where the model's input does not say
     resize_mode  stretch, crop or letterbox;  color: rgb, bgr or gray
@@ -69,6 +72,7 @@ def convert_bytes(
     _need("onnx", "reading an ONNX model")
     _need("flatbuffers", "writing a .tnb file")
     from tinynet import selftest
+    from tinynet.converters.onnx_load import open_source
     from tinynet.converters.passes import PASSES
     from tinynet.converters.writer import write
 
@@ -82,7 +86,7 @@ def convert_bytes(
 
     notes: list[str] = []
     step("reading")
-    graph, model = _network(source, inputs or {}, notes, step)
+    graph, model = _network(open_source(source, None, constants, outputs, notes), inputs or {}, notes, step)
     _describe(graph, notes, mean, std, size, resize_mode, color, labels, task)
     step("planning")
     if model is not None:
@@ -127,17 +131,15 @@ def _store_transformed(graph: Graph, model: Any) -> None:
             graph.add(transformed(graph, step.node, size))
 
 
-def _network(source: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],
+def _network(opened: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],
              step: Callable[..., None]) -> tuple[Graph, Any]:
     """(graph for the file, a Model of it); no Model where values that only a run has decide the shapes."""
     from tinynet.converters.onnx import Importer, SettingsError
-    from tinynet.converters.onnx_load import open_source
     from tinynet.converters.onnx_open import Opener, default_sizes, open_dims, with_sizes
     from tinynet.converters.passes import run_passes
     from tinynet.model import Model
     from tinynet.open_model import OpenModel
 
-    opened = open_source(source, None)
     dims = open_dims(opened, inputs)
     failure: TinynetError | None = None
     for sizes in default_sizes(dims):
@@ -170,7 +172,7 @@ def _network(source: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],
     given = " ".join(f"--input {name}={'x'.join(str(d) if isinstance(d, int) else 'SIZE' for d in extents)}"
                      for name, extents in dims.items())
     raise type(failure)(f"{failure}; none of the sizes tried fits: give them, as {given}",
-                        *([failure.operators] if isinstance(failure, UnsupportedOpError) else []))
+                        *([failure.operators, failure.outputs] if isinstance(failure, UnsupportedOpError) else []))
 
 
 def _general(opened: Any, inputs: Mapping[str, Iterable[int]], dims: dict[str, tuple], default: dict[str, Any]) -> Graph | None:
@@ -188,6 +190,14 @@ def _general(opened: Any, inputs: Mapping[str, Iterable[int]], dims: dict[str, t
                        {**fixed, **default})
     except (UnsupportedOpError, FormatError, InputError):
         return None
+
+
+def register_onnx(domain: str, operator: str) -> Callable[[Callable], Callable]:
+    """A decorator that makes `function(builder, *inputs, **attributes)` the converter of an ONNX operator that tinynet lacks;
+    see tinynet.custom.register_onnx."""
+    from tinynet.custom import register_onnx
+
+    return register_onnx(domain, operator)
 
 
 def write_atomically(target: Path, data: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinynet import layouts
-from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Refuse, Value, call, origins
+from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Refuse, Value, call, origins, registered
 from tinynet.converters.onnx_ops import OPERATORS
 from tinynet.converters.passes import run_passes
 from tinynet.errors import FormatError, InputError, UnsupportedOpError
@@ -89,7 +89,11 @@ class _Walk:
         return self.values[name]
 
     def _node(self, node: Node) -> None:
-        operator = OPERATORS.get(node.op.removeprefix(PREFIX))
+        key = node.op.removeprefix(PREFIX)
+        operator = registered(key) if key not in OPERATORS or OPERATORS[key].function is None else OPERATORS[key]
+        if operator is None and "." in key:
+            raise UnsupportedOpError(f"{self.source.meta.label}: operator {key!r} is a custom one that nobody registered: "
+                                     "import the module that registers it first (command line: --plugin FILE.py)")
         attributes = dict(node.attrs)
         version, absent, places = (attributes.pop(key, default) for key, default in
                                    (("@version", 0), ("@absent", ()), ("@outputs", tuple(range(len(node.outputs))))))

@@ -19,25 +19,54 @@ try:
 except ImportError as error:
     raise MissingExtraError("onnx", "convert", "reading an ONNX model") from error
 
-from tinynet.converters.onnx_builder import Builder, Malformed, NeedsValue, Operator, Refuse, Value, call, origins
-from tinynet.converters.onnx_control import CONTROL, ControlFlow, live_nodes, reads
+from tinynet.converters.onnx_builder import (
+    Builder,
+    Malformed,
+    NeedsValue,
+    Operator,
+    Refuse,
+    Value,
+    call,
+    narrow_array,
+    narrow_dtype,
+    operator_key,
+    origins,
+    registered,
+)
+from tinynet.converters.onnx_control import CONTROL, ControlFlow
+from tinynet.converters.onnx_cut import advice, live_nodes, reads
 from tinynet.converters.onnx_fold import FOLDABLE, fold
-from tinynet.converters.onnx_load import TESTED_OPSET, Source, one_line, open_source, resolve_inputs, tensor_array
+from tinynet.converters.onnx_load import (
+    MIN_OPSET,
+    NARROWED_TYPES,
+    TESTED_OPSET,
+    Source,
+    one_line,
+    open_source,
+    resolve_inputs,
+    tensor_array,
+)
 from tinynet.converters.onnx_ops import OPERATORS, REASONS
 from tinynet.graph import Graph, Meta, Tensor
 
 # Larger initialisers are read again for each use, so that weights are not held twice.
 _CACHED_BYTES = 1 << 20
+# These hand constants on in the type that they have.
+_HANDED_ON = frozenset(("Constant", "Dropout", "Identity"))
+_TYPE_ATTRIBUTES = frozenset(("to", "dtype", "output_dtype", "output_datatype"))
 # Inputs after the first of these operators are settings, not weights.
 _SETTINGS = frozenset(("Clip", "Dropout", "Pad", "Resize", "Upsample"))
 
 
 def import_onnx(source: Any, *, input_shapes: Mapping[str, Iterable[int]] | None = None,
+                constants: Mapping[str, Any] | None = None, outputs: Iterable[str] | None = None,
                 notes: list[str] | None = None, name: str | None = None) -> Graph:
-    """The graph of an ONNX model (opset 7 to 21; newer where every operator used is at an implemented version).
+    """The graph of an ONNX model (opset 7 to 21; others where every operator used is at an implemented version).
 
     source        path, bytes or onnx.ModelProto; external data is read from the model's own folder only
     input_shapes  input name -> shape, for dimensions that the model leaves open
+    constants     input name -> array: the input is frozen to this value and is no input of the graph
+    outputs       names of tensors that become the outputs: the graph is cut there
     notes         remarks for the user are appended here
     name          the model's name; otherwise the file's stem or the graph's name
 
@@ -45,7 +74,8 @@ def import_onnx(source: Any, *, input_shapes: Mapping[str, Iterable[int]] | None
     Raises FileError, FormatError, UsageError (unknown dimensions), UnsupportedError, and UnsupportedOpError, which
     lists every unsupported operator at once.
     """
-    return Importer(open_source(source, name), [] if notes is None else notes).run(input_shapes or {})
+    notes = [] if notes is None else notes
+    return Importer(open_source(source, name, constants, outputs, notes), notes).run(input_shapes or {})
 
 
 def _shortened(name: str, most: int = 48) -> str:
@@ -57,7 +87,7 @@ class SettingsError(UnsupportedOpError):
     """All that is missing are the values of small inputs.  `names`: which."""
 
     def __init__(self, error: UnsupportedOpError, names: list[str]):
-        super().__init__(str(error), error.operators)
+        super().__init__(str(error), error.operators, error.outputs)
         self.names = names
 
 
@@ -74,6 +104,7 @@ class Importer(ControlFlow):
         self.refused: dict[str, tuple[list[str], list[str]]] = {}
         self.settings: dict[str, None] = {}                # inputs whose values would lift refusals ...
         self._only_settings = True                         # ... all of them
+        self.refused_nodes: list[int] = []                 # their indices
         self.weights: set[str] = set()
         self.live = live_nodes(self.proto)
         self.read = {name for i in self.live for name in reads(self.proto.node[i])}
@@ -147,6 +178,7 @@ class Importer(ControlFlow):
             self.settings.update(dict.fromkeys(needed))
             self._only_settings = self._only_settings and bool(needed)
             self._refuse(node, name, str(reason))
+            self.refused_nodes.append(index)
             self._bind_unknown(node)
         except Malformed as reason:
             raise FormatError(f"{self.source.label}: node {name!r} ({node.op_type}): {reason}") from None
@@ -170,11 +202,13 @@ class Importer(ControlFlow):
         if any(item and value is None for item, value in zip(node.input, inputs, strict=True)):
             self._bind_unknown(node)       # fed by a node that was reported already
             return
-        attributes = self._attributes(node, schema)
-        _check_arity(node, schema)
+        attributes = self._narrow_attributes(node, self._attributes(node, schema))
+        if schema is not None:
+            _check_arity(node, schema)
+        version = schema.since_version if schema is not None else 0
         self._count_weights(node)
         b = self.builder
-        b.op_type, b.version = node.op_type, schema.since_version
+        b.op_type, b.version = node.op_type, version
         b.node_name, b.stem = name, next(filter(None, node.output))
         b.outputs_used = [bool(output) and output in self.read for output in node.output]
         first_node = len(self.graph.nodes)
@@ -182,24 +216,30 @@ class Importer(ControlFlow):
             results = self._control(node, name, inputs, attributes)
             first_node = len(self.graph.nodes)      # what the subgraph made keeps its names
         else:
-            results = self._layers(node, name, operator, schema.since_version, inputs, attributes)
+            results = self._layers(node, name, operator, version, inputs, attributes)
         for output, value in zip(node.output, results, strict=False):
             self._bind(output, value, first_node)
 
     def _layers(self, node: onnx.NodeProto, name: str, operator: Operator, version: int, inputs: list[Value | None],
                 attributes: dict[str, Any]) -> list[Value | None]:
         """The node's outputs: known ones at once, otherwise through the layers that its operator's function emits."""
-        if node.op_type in FOLDABLE and all(v is None or v.known for v in inputs):
+        key = operator_key(node.domain, node.op_type)
+        if key in FOLDABLE and all(v is None or v.known for v in inputs):
             return self._fold(node, inputs)
         if operator.function is None:
             raise Refuse("its inputs are computed at run time; it is only supported on constants")
+        if key not in _HANDED_ON:
+            inputs = [self.builder.narrow(value) for value in inputs]
         return call(operator, self.builder, inputs, attributes)
 
     def _lookup(self, node: onnx.NodeProto) -> tuple[Operator, Any]:
-        """The operator and its schema at the model's opset; Refuse for what is not implemented."""
+        """The operator and its schema at the model's opset (None: it is the user's); Refuse for what is not implemented."""
+        key, opset = operator_key(node.domain, node.op_type), self.source.opset
+        operator, own = OPERATORS.get(key), registered(key)
+        if own is not None and (operator is None or operator.function is None):
+            return own, None
         if node.domain not in ("", "ai.onnx"):
-            raise Refuse(f"operators of the domain {node.domain!r} are not supported")
-        operator, opset = OPERATORS.get(node.op_type), self.source.opset
+            raise Refuse(f"operators of the domain {node.domain!r} are not supported; tinynet.register adds one")
         if operator is None:
             raise Refuse(REASONS.get(node.op_type, "it is not implemented"))
         try:
@@ -214,19 +254,30 @@ class Importer(ControlFlow):
         return operator, schema
 
     def _attributes(self, node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
-        """Python values by name, checked against the operator's schema."""
+        """Python values by name, checked against the operator's schema if it has one."""
         values: dict[str, Any] = {}
         for attribute in node.attribute:
-            expected = schema.attributes.get(attribute.name)
+            expected = schema.attributes.get(attribute.name) if schema is not None else attribute
             if expected is None:
                 raise Malformed(f"unknown attribute {attribute.name!r}")
-            if attribute.ref_attr_name or int(expected.type.value) != attribute.type:
+            if attribute.ref_attr_name or schema is not None and int(expected.type.value) != attribute.type:
                 raise Malformed(f"attribute {attribute.name!r} has the wrong type")
             values[attribute.name] = self._attribute(attribute)
-        for name, expected in schema.attributes.items():
+        for name, expected in (schema.attributes.items() if schema is not None else ()):
             if expected.required and name not in values:
                 raise Malformed(f"attribute {name!r} is missing")
         return values
+
+    def _narrow_attributes(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> dict[str, Any]:
+        """float32 where an attribute asks for another float type, or holds one; Constant keeps its value for folding."""
+        found = dict(attributes)
+        for name, value in attributes.items():
+            if name in _TYPE_ATTRIBUTES and node.op_type != "BitCast" and value in NARROWED_TYPES:
+                found[name] = onnx.TensorProto.FLOAT
+                self.builder.narrowed.add(NARROWED_TYPES[value])
+            elif isinstance(value, np.ndarray) and node.op_type != "Constant":
+                found[name] = narrow_array(value)
+        return found
 
     def _attribute(self, attribute: onnx.AttributeProto) -> Any:
         if attribute.type == onnx.AttributeProto.STRING:
@@ -253,10 +304,11 @@ class Importer(ControlFlow):
             count = f"{len(names)} node{'s' if len(names) > 1 else ''}"
             parts.append(f"{kind} ({domain or 'ai.onnx'}, {count}: {shown}): {' / '.join(reasons)}")
         count = f"{len(parts)} unsupported operator{'s' if len(parts) > 1 else ''}"
-        text = (f"{self.source.label}: {count}: {'; '.join(parts)}; what to do: change or cut these layers before "
-                "the export, or open an issue with the model")
-        return UnsupportedOpError(one_line(text), {label: (" / ".join(reasons), list(names))
-                                         for label, (reasons, names) in self.refused.items()})
+        names, hint = advice(self.proto, self.refused_nodes)
+        hint = hint or "change or cut these layers before the export, or open an issue with the model"
+        text = f"{self.source.label}: {count}: {'; '.join(parts)}; what to do: {hint}"
+        return UnsupportedOpError(one_line(text), {label: (" / ".join(reasons), list(nodes))
+                                         for label, (reasons, nodes) in self.refused.items()}, names)
 
     # The end
 
@@ -280,7 +332,8 @@ class Importer(ControlFlow):
     def _check_declared(self, output: onnx.ValueInfoProto, value: Value) -> None:
         """The declared type must agree; a declared shape that does not is only an annotation."""
         tensor = output.type.tensor_type
-        if tensor.elem_type and tensor.elem_type != onnx.helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype)):
+        declared = onnx.TensorProto.FLOAT if tensor.elem_type in NARROWED_TYPES else tensor.elem_type
+        if declared and declared != onnx.helper.np_dtype_to_tensor_dtype(np.dtype(narrow_dtype(value.dtype))):
             raise FormatError(f"{self.source.label}: output {output.name!r} is declared as type {tensor.elem_type}, "
                               f"the graph computes {value.dtype}")
         dims = [d.dim_value for d in tensor.shape.dim]
@@ -290,15 +343,27 @@ class Importer(ControlFlow):
                               f"{[d if d > 0 else '?' for d in dims]}")
 
     def _meta(self) -> None:
-        if self.source.opset > TESTED_OPSET:
-            self.notes.append(f"opset {self.source.opset} is newer than {TESTED_OPSET}; accepted, because every "
-                              "operator used is at an implemented version")
-        floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+        if not MIN_OPSET <= self.source.opset <= TESTED_OPSET:
+            than = f"newer than {TESTED_OPSET}" if self.source.opset > TESTED_OPSET else f"older than {MIN_OPSET}"
+            self.notes.append(f"opset {self.source.opset} is {than}; accepted, because every operator used is at an "
+                              "implemented version")
+        self._note_narrowed()
+        floats = (onnx.TensorProto.FLOAT, *NARROWED_TYPES)
         self.graph.meta = Meta(
             name=self.source.name, source_format="onnx", source_sha256=self.source.sha256,
             source_opset=self.source.opset, source_operators=len(self.proto.node),
             parameters=sum(int(np.prod(t.dims, dtype=np.int64)) for name, t in self.initialisers.items()
                            if name in self.weights and t.data_type in floats))
+
+
+    def _note_narrowed(self) -> None:
+        """What was computed in another float type, and which inputs and outputs changed theirs."""
+        ends = [info for info in (*self.proto.input, *self.proto.output) if info.name not in self.initialisers
+                and info.type.tensor_type.elem_type in NARROWED_TYPES]
+        types = self.builder.narrowed | {NARROWED_TYPES[info.type.tensor_type.elem_type] for info in ends}
+        if types:
+            names = ", ".join(repr(_shortened(info.name)) for info in ends[:8]) + ", ..." * (len(ends) > 8)
+            self.notes.append(f"{' and '.join(sorted(types))} data becomes float32" + (f", also {names}" if ends else ""))
 
 
 def _check_arity(node: onnx.NodeProto, schema: Any) -> None:

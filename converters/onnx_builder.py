@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinynet.custom import ONNX_OPERATORS
 from tinynet.graph import Graph, Node, Tensor
 from tinynet.ops import ShapeError, Spec, make
 
@@ -20,7 +21,8 @@ ONNX_DTYPES = dict(enumerate((
     "float32 uint8 int8 uint16 int16 int32 int64 string bool float16 float64 uint32 uint64 complex64 complex128 bfloat16 "
     "float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz uint4 int4 float4_e2m1fn float8_e8m0fnu uint2 int2").split(), 1))
 RUNTIME_DTYPES = ("float32", "int64", "int32", "uint8", "int8", "bool")
-
+# Computed as float32.  Constants keep their type until a layer reads them, so that folding has the source's precision.
+NARROWED_DTYPES = ("float16", "float64", "bfloat16")
 
 # Versions of the operators about shapes that only add data types.
 SHAPE_TYPES = (21, 23, 24, 25)
@@ -36,6 +38,17 @@ class Operator(NamedTuple):
 
     function: Callable | None
     versions: tuple[int, ...]
+
+
+def operator_key(domain: str, op_type: str) -> str:
+    """What an operator is called in tables and source graphs: its name, behind its domain where that is not ONNX's own."""
+    return op_type if domain in ("", "ai.onnx") else f"{domain}.{op_type}"
+
+
+def registered(key: str) -> Operator | None:
+    """An operator that the user brought (tinynet.register, tinynet.converters.register_onnx)."""
+    function = ONNX_OPERATORS.get(key)
+    return None if function is None else Operator(function, (0,))
 
 
 class Refuse(Exception):
@@ -79,6 +92,19 @@ class Value:
         return len(self.shape)
 
 
+def narrow_dtype(dtype: str) -> str:
+    """The type that a tensor of the source has here."""
+    return "float32" if dtype in NARROWED_DTYPES else dtype
+
+
+def narrow_array(array: np.ndarray) -> np.ndarray:
+    """`array` itself, or as float32 if its type is one of NARROWED_DTYPES; what is too large becomes infinite."""
+    if array.dtype.name not in NARROWED_DTYPES:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
 def _plain(value: Any) -> Any:
     """Attributes are checked by exact Python type, numpy scalars are not ints."""
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -107,6 +133,7 @@ class Builder:
         self._node_names: set[str] = set()
         self._constants: dict[str, tuple[np.ndarray, str]] = {}
         self._derived: dict[tuple[str, str], Value] = {}
+        self.narrowed: set[str] = set()                    # types of the source that became float32
 
     def fresh(self, stem: str) -> str:
         """A tensor name that neither the graph nor the ONNX file uses."""
@@ -139,6 +166,13 @@ class Builder:
             self._derived[key] = self.known(function(value.data), f"{value.name}_{tag}")
         return self._derived[key]
 
+    def narrow(self, value: Value | None) -> Value | None:
+        """A known value of another float type as float32; others as they are."""
+        if value is None or value.dtype not in NARROWED_DTYPES:
+            return value
+        self.narrowed.add(value.dtype)
+        return replace(value, dtype="float32", data=narrow_array(value.data))
+
     def emit(self, kind: str, *inputs: Value, part: str = "", **attrs: Any) -> Value:
         """Append a node with one output and return that.  `part` is appended to the node's name: the node that carries
         the meaning of the ONNX operator has none.
@@ -150,6 +184,7 @@ class Builder:
 
     def emit_all(self, kind: str, *inputs: Value, part: str = "", **attrs: Any) -> list[Value]:
         """As `emit`, for kinds with several outputs: all of them, in the kind's order."""
+        inputs = tuple(map(self.narrow, inputs))
         for value in inputs:
             if value.dtype not in RUNTIME_DTYPES:
                 raise Refuse(f"{value.dtype} data at run time (tensor {value.name!r}); export the model as float32")
@@ -183,6 +218,7 @@ class Builder:
             return value.name
         held = self._constants.get(value.name)
         if held is None:
+            value = self.narrow(value)
             data = np.asarray(value.data, order="C")
             tensor_name = value.name
             if tensor_name in self.graph.tensors or tensor_name in self._outputs:

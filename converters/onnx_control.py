@@ -3,13 +3,14 @@ whose number is known.  The subgraph's nodes become nodes of the graph under nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 
 from tinynet.converters.onnx_builder import Builder, Malformed, Refuse, Value
+from tinynet.converters.onnx_cut import live_nodes, reads
 from tinynet.converters.onnx_load import Source
 
 CONTROL = frozenset(("If", "Loop"))
@@ -17,29 +18,8 @@ CONTROL = frozenset(("If", "Loop"))
 MOST_UNROLLED = 20000
 
 
-def reads(node: onnx.NodeProto) -> Iterable[str]:
-    """Every value that a node reads, also inside its subgraphs."""
-    yield from node.input
-    for graph in subgraphs(node):
-        yield from (output.name for output in graph.output)
-        for inner in graph.node:
-            yield from reads(inner)
-
-
 def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return [graph for a in node.attribute for graph in ((a.g, *a.graphs) if a.HasField("g") else a.graphs)]
-
-
-def live_nodes(graph: onnx.GraphProto) -> set[int]:
-    """Indices of the nodes that an output depends on."""
-    needed = {output.name for output in graph.output}
-    live = set()
-    for index in range(len(graph.node) - 1, -1, -1):
-        node = graph.node[index]
-        if any(output in needed for output in node.output if output):
-            live.add(index)
-            needed.update(reads(node))
-    return live
 
 
 def rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:

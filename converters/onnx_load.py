@@ -15,11 +15,14 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from tinynet.converters.onnx_builder import Value
+from tinynet.converters.onnx_builder import RUNTIME_DTYPES, Value, narrow_dtype
+from tinynet.converters.onnx_cut import cut
 from tinynet.errors import FileError, FormatError, UnsupportedError, UsageError
 
 MIN_OPSET, TESTED_OPSET = 7, 21
-INPUT_DTYPES = ("float32", "int64", "int32", "uint8", "int8", "bool")
+# Tensor types that are computed as float32 -> their names.
+NARROWED_TYPES = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.DOUBLE: "float64",
+                  onnx.TensorProto.BFLOAT16: "bfloat16"}
 
 
 @dataclass
@@ -34,11 +37,15 @@ class Source:
     opset: int
 
 
-def open_source(source: Any, name: str | None) -> Source:
-    """FileError for a missing file, FormatError for what is no ONNX model, UnsupportedError for its opset."""
+def open_source(source: Any, name: str | None, constants: Mapping[str, Any] | None = None,
+                outputs: Iterable[str] | None = None, notes: list[str] | None = None) -> Source:
+    """`constants`: inputs that become constants.  `outputs`: tensors that become the outputs.  FileError for a missing file,
+    FormatError for what is no ONNX model, UnsupportedError for its opset, UsageError for constants and outputs that do not
+    fit the model."""
     folder = None
     if isinstance(source, onnx.ModelProto):
-        model, data = source, source.SerializeToString(deterministic=True)
+        data = source.SerializeToString(deterministic=True)
+        model = onnx.ModelProto.FromString(data) if constants or outputs is not None else source
         label = name or model.graph.name or "model"
     elif isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
@@ -61,7 +68,13 @@ def open_source(source: Any, name: str | None) -> Source:
         model = _inline(model, label)
     if not all(isinstance(text, str) for text in _names(model.graph)):
         raise FormatError(f"{label}: damaged: a name in it is no UTF-8 text; export or download it again")
-    return Source(model, one_line(label), name or model.graph.name or "model", folder, sha256, opset)
+    opened = Source(model, one_line(label), name or model.graph.name or "model", folder, sha256, opset)
+    _freeze(opened, constants or {})
+    if outputs is not None:
+        cut_notes = cut(model.graph, outputs, opened.label)
+        if notes is not None:
+            notes += cut_notes
+    return opened
 
 
 def _parse(data: bytes, label: str) -> onnx.ModelProto:
@@ -90,15 +103,14 @@ def _names(graph: onnx.GraphProto) -> Iterable[Any]:
 
 def _opset(model: onnx.ModelProto, label: str) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions and all(node.domain not in ("", "ai.onnx") for node in model.graph.node):
+        return TESTED_OPSET
     if not versions:
         raise UnsupportedError(f"{label}: IR version {model.ir_version} without an operator set (opset); expected "
                                f"opset {MIN_OPSET} to {TESTED_OPSET}: export the model again with a newer exporter")
     opset, newest = max(versions), onnx.defs.onnx_opset_version()
     if len(set(versions)) > 1:
         raise FormatError(f"{label}: imports opsets {sorted(set(versions))} at once; expected one")
-    if opset < MIN_OPSET:
-        raise UnsupportedError(f"{label}: opset {opset}; expected {MIN_OPSET} to {TESTED_OPSET}: convert it with "
-                               "onnx.version_converter or export the model again")
     if opset > newest:
         raise UnsupportedError(f"{label}: opset {opset} is newer than the installed onnx package knows ({newest}): "
                                f"update it, or export the model with opset {TESTED_OPSET}")
@@ -226,6 +238,42 @@ def fixed_dims(source: Source, constants: Iterable[str],
     return found
 
 
+def _freeze(source: Source, constants: Mapping[str, Any]) -> None:
+    """Make inputs initialisers, in place.  UsageError for an unknown name, or a value that does not fit."""
+    graph = source.model.graph
+    infos = {info.name: info for info in graph.input}
+    for name, given in constants.items():
+        if name not in infos:
+            raise UsageError(f"{source.label}: no input is called {name!r}; its inputs are "
+                             f"{', '.join(map(repr, infos)) or 'none'}")
+        dtype, dims = _declared(infos[name], source)
+        array = _given_array(given, source, name)
+        where = f"{source.label}: the constant for input {name!r}"
+        if dims is not None and (len(dims) != array.ndim or any(
+                d != s for d, s in zip(dims, array.shape, strict=True) if not isinstance(d, str))):
+            raise UsageError(f"{where} has the shape {_times(array.shape)}; the model declares {_times(dims)}")
+        # A value typed on a command line has no type of its own: floats may be rounded, integers must fit.
+        if not array.size:
+            array = array.astype(dtype)
+        both_integers = array.dtype.kind in "iu" and np.dtype(dtype).kind in "iu"
+        if not both_integers and not np.can_cast(array.dtype, dtype, "same_kind"):
+            raise UsageError(f"{where} is {array.dtype}; expected {dtype}")
+        data = array.astype(dtype)
+        if both_integers and not np.array_equal(data, array):
+            raise UsageError(f"{where} does not fit into {dtype}")
+        graph.input.remove(infos[name])
+        for default in [tensor for tensor in graph.initializer if tensor.name == name]:
+            graph.initializer.remove(default)
+        graph.initializer.append(onnx.numpy_helper.from_array(data, name))
+
+
+def _given_array(given: Any, source: Source, name: str) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise UsageError(f"{source.label}: the constant for input {name!r} is no array of numbers") from None
+
+
 def _declared(info: onnx.ValueInfoProto, source: Source) -> tuple[str, list[int | str] | None]:
     """(dtype, dims); an unknown dimension is its symbol, '?' if it has none; None for an unknown rank."""
     where = f"{source.label}: input {info.name!r}"
@@ -234,15 +282,17 @@ def _declared(info: onnx.ValueInfoProto, source: Source) -> tuple[str, list[int 
                                "expected a tensor")
     tensor = info.type.tensor_type
     try:
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        dtype = narrow_dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
     except KeyError:
         raise FormatError(f"{where} has the unknown type {tensor.elem_type}") from None
-    if dtype not in INPUT_DTYPES:
-        raise UnsupportedError(f"{where} is {dtype}; expected one of {', '.join(INPUT_DTYPES)}: "
-                               "export the model as float32")
+    if dtype not in RUNTIME_DTYPES:
+        found = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise UnsupportedError(f"{where} is {found}; expected one of {', '.join(RUNTIME_DTYPES)}, or a float type that "
+                               "becomes float32: export the model as float32")
     if not tensor.HasField("shape"):
         return dtype, None
-    return dtype, [d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in tensor.shape.dim]
+    return dtype, [d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param or "?"
+                   for d in tensor.shape.dim]
 
 
 def _symbol(dim: str) -> str:

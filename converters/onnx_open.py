@@ -15,7 +15,7 @@ import onnx
 
 from tinynet.converters.finish import PREFIX
 from tinynet.converters.onnx import Importer
-from tinynet.converters.onnx_builder import Refuse, Value
+from tinynet.converters.onnx_builder import Refuse, Value, operator_key
 from tinynet.converters.onnx_load import Source, fixed_dims
 from tinynet.errors import UsageError
 from tinynet.graph import Graph, Node, Tensor
@@ -57,7 +57,8 @@ class Opener(Importer):
     def _layers(self, node: onnx.NodeProto, name: str, operator: Any, version: int, inputs: list[Value | None],
                 attributes: dict[str, Any]) -> list[Value | None]:
         """Store the operator; a constant stays one."""
-        if node.op_type == "Constant":
+        key = operator_key(node.domain, node.op_type)
+        if key == "Constant":
             return super()._layers(node, name, operator, version, inputs, attributes)
         if operator.function is None:
             raise Refuse("its inputs are computed at run time; it is only supported on constants")
@@ -74,7 +75,7 @@ class Opener(Importer):
         if places != tuple(range(len(places))):
             attrs["@outputs"] = places
         made = [self.graph.add(Tensor(node.output[i], (), "float32")).name for i in places]
-        self.graph.nodes.append(Node(f"{PREFIX}{node.op_type}", name, names, made, attrs))
+        self.graph.nodes.append(Node(f"{PREFIX}{key}", name, names, made, attrs))
         return [Value(node.output[i], (), "float32") if i in places else None for i in range(len(node.output))]
 
 

@@ -178,11 +178,12 @@ cdef class Arena:
 
 
 class StepError(RuntimeError):
-    """A kernel reported a failure; `step` is the step's number in the program."""
+    """A kernel reported a failure; `step` is the step's number in the program, `status` what the kernel returned."""
 
     def __init__(self, step, status):
         super().__init__(f"step {step} failed with status {status}")
         self.step = step
+        self.status = status
 
 
 cdef struct Job:

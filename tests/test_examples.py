@@ -161,3 +161,25 @@ def test_demo_end_to_end(tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == len(PICTURES) and all(line.endswith("right") for line in lines)
     assert (tmp_path / "digits.tnb").stat().st_size > 0
+
+
+def test_custom_layer_in_numpy_and_numba():
+    pytest.importorskip("onnx")
+    pytest.importorskip("numba", reason='numba is not installed: pip install "tinynet-engine[numba]"')
+    done = subprocess.run([sys.executable, str(EXAMPLES / "custom_layer.py")], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("ms  (step `python`)") and "(step `custom`)" in lines[2] and "times as fast" in lines[2]
+
+
+def test_custom_layer_says_when_numba_is_missing(monkeypatch, capsys):
+    pytest.importorskip("onnx")
+    from tinynet import custom
+
+    script = load_script("custom_layer")
+    monkeypatch.setitem(sys.modules, "numba", None)
+    try:
+        assert script.main() == 0
+    finally:
+        custom.unregister("example.smooth")
+    assert 'pip install "tinynet-engine[numba]"' in capsys.readouterr().out

@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "TinynetError", "__version__", "convert", "load"]
+__all__ = ["Model", "TinynetError", "__version__", "convert", "load", "register"]
 
 if TYPE_CHECKING:
     from tinynet.converters import convert
+    from tinynet.custom import register
     from tinynet.errors import TinynetError
     from tinynet.model import Model
 
@@ -73,4 +74,8 @@ def __getattr__(name: str) -> Any:
         from tinynet.errors import TinynetError
 
         return TinynetError
+    if name == "register":
+        from tinynet.custom import register
+
+        return register
     raise AttributeError(f"module 'tinynet' has no attribute {name!r}")

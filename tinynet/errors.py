@@ -9,6 +9,7 @@
     |   +-- UnsupportedOpError          4  lists every unsupported operator at once
     +-- LimitError                      5  max_ram, max_macs or the 2 GiB of the format
     +-- InputError                      6  data given to a ready model: name, shape, dtype, not a picture
+    +-- LayerError                      6  a custom layer failed on its data
 
 Each message is one line: where (file, node, tensor), what was expected, what was found, what to do.
 Exit code 1 is no error: it means that a comparison ran and failed.  130 is an interrupt (Ctrl-C).
@@ -42,11 +43,13 @@ class UnsupportedError(TinynetError, NotImplementedError):
 
 
 class UnsupportedOpError(UnsupportedError):
-    """`operators` maps the name of each unsupported operator to (reason, [node names])."""
+    """`operators` maps the name of each unsupported operator to (reason, [node names]).  `outputs`: tensors at which the
+    network could be cut before all of them, if there are such."""
 
-    def __init__(self, message: str, operators: dict | None = None):
+    def __init__(self, message: str, operators: dict | None = None, outputs: list[str] | None = None):
         super().__init__(message)
         self.operators = operators or {}
+        self.outputs = outputs or []
 
 
 class LimitError(TinynetError, MemoryError):
@@ -54,4 +57,8 @@ class LimitError(TinynetError, MemoryError):
 
 
 class InputError(TinynetError, ValueError):
+    exit_code = 6
+
+
+class LayerError(TinynetError, RuntimeError):
     exit_code = 6

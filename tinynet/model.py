@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet import layouts, ops
-from tinynet.errors import FormatError, InputError, LimitError, UsageError
+from tinynet.errors import FormatError, InputError, LayerError, LimitError, UsageError
 from tinynet.graph import DTYPES, Graph, Meta, Tensor
 from tinynet.kernels import engine
 from tinynet.memory import MemoryMap
@@ -275,6 +275,9 @@ class Model:
             self.plan.program.run(first, last, spaces, self._run_threads, times)
         except engine.StepError as error:
             node = [step for step in self.plan.steps if step.kernel != "python"][error.step].node
+            if "." in node.op:
+                raise LayerError(f"{self.meta.label}: node {node.name!r} ({node.op}): its kernel returned status "
+                                 f"{error.status}") from None
             tensors = [self.graph.tensors[name] for name in node.inputs]
             failure = ops.make(node.op, node.attrs).failure(*(ops.Spec(t.shape, t.dtype) for t in tensors))
             raise InputError(f"{self.meta.label}: node {node.name!r} ({node.op}): {failure}") from None
@@ -319,6 +322,8 @@ class Model:
             raise InputError(f"{self.meta.label}: node {step.node.name!r} ({step.node.op}): {error}") from None
         except ValueError as error:
             raise FormatError(f"{self.meta.label}: node {step.node.name!r} ({step.node.op}): {error}") from None
+        except LayerError as error:
+            raise LayerError(f"{self.meta.label}: node {step.node.name!r}: {error}") from error.__cause__
         except MemoryError as error:
             raise LimitError(f"{self.meta.label}: node {step.node.name!r} ({step.node.op}): {error}") from None
         for name, result in zip(step.node.outputs, results, strict=True):

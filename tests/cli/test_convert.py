@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
 import sys
 
+import numpy as np
+import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
+import tinynet
 from tinynet.__main__ import main
 from tinynet.cli import arguments, convert
 from tinynet.errors import UsageError
@@ -78,9 +82,9 @@ def test_convert_never_replaces_a_device(fails, folder, tmp_path):
 def test_failed_convert_keeps_the_previous_output(fails, colour_network, tmp_path):
     target = tmp_path / "out.tnb"
     target.write_bytes(b"previous")
-    odd = helper.make_node("Asinh", ["raw"], ["scores"], "odd")
+    odd = helper.make_node("NoSuchOperator", ["raw"], ["scores"], "odd")
     bad = colour_network(tmp_path / "bad.onnx", scores="raw", extra=[odd])
-    fails(4, "Asinh", "convert", bad, "-o", target)
+    fails(4, "NoSuchOperator", "convert", bad, "-o", target)
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x07 no protobuf")
     fails(3, "broken.onnx", "convert", tmp_path / "broken.onnx", "-o", target)
     assert target.read_bytes() == b"previous"
@@ -95,3 +99,52 @@ def test_convert_with_shape(run, fails, colour_network, tmp_path):
     assert run("convert", source, "--input", "picture=1x3x16x16", "-q")[0] == 0
     code, out, _ = run("inspect", tmp_path / "any.tnb", "--json")
     assert json.loads(out)["inputs"] == [{"name": "picture", "shape": [1, 3, 16, 16], "dtype": "float32"}]
+
+
+def test_constants_on_the_command_line():
+    assert convert.named_value("a=3") == ("a", 3)
+    assert convert.named_value("a=1,-1") == ("a", [1, -1])
+    assert convert.named_value("a=[[1,2],[3,4]]") == ("a", [[1, 2], [3, 4]])
+    assert convert.named_value("a=true") == ("a", True)
+    for text in ("a", "=3", "a=", "a=x", "a=1,x"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            convert.named_value(text)
+
+
+def reshape_network(path):
+    infos = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 6]),
+             helper.make_tensor_value_info("target", TensorProto.INT64, [2])]
+    graph = helper.make_graph([helper.make_node("Reshape", ["x", "target"], ["y"])], "net", infos,
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def test_convert_with_constants(run, fails, tmp_path):
+    source, target = reshape_network(tmp_path / "net.onnx"), tmp_path / "net.tnb"
+    np.save(tmp_path / "target.npy", np.array([3, 4]))
+    (tmp_path / "text.npy").write_text("no array")
+    for value in ("3,4", "[3,-1]", tmp_path / "target.npy"):
+        code, out, err = run("convert", source, "-o", target, "--constant", f"target={value}", "--json")
+        assert code == 0, err
+        report = json.loads(out)
+        assert (report["inputs"], report["outputs"]) == ({"x": [2, 6]}, {"y": [3, 4]})
+    with tinynet.load(target) as model:
+        x = np.arange(12, dtype=np.float32).reshape(2, 6)
+        np.testing.assert_array_equal(model.run(x)["y"], x.reshape(3, 4))
+    fails(2, "no input is called 'aim'", "convert", source, "-o", target, "--constant", "aim=3,4")
+    fails(2, "twice", "convert", source, "-o", target, "--constant", "x=1", "--constant", "x=2")
+    fails(3, "No such file", "convert", source, "-o", target, "--constant", f"target={tmp_path / 'none.npy'}")
+    fails(6, "not a .npy array", "convert", source, "-o", target, "--constant", f"target={tmp_path / 'text.npy'}")
+
+
+def test_convert_cut_at_tensors(run, fails, colour_network, tmp_path):
+    source = colour_network(tmp_path / "net.onnx", extra=[helper.make_node("TextEncoder", ["fine"], ["scores"])], scores="fine")
+    target = tmp_path / "net.tnb"
+    fails(4, "1 unsupported operator: TextEncoder (ai.onnx, 1 node: TextEncoder_5): it is not implemented; what to do: cut "
+          "the network before them with --outputs fine (leaves out 1 node)", "convert", source, "-o", target)
+    code, out, err = run("convert", source, "-o", target, "--outputs", "fine,pool", "--json")
+    assert code == 0 and json.loads(out)["outputs"] == {"fine": [1, 3], "pool": [1, 3, 1, 1]}
+    assert "note: cut at 'fine', 'pool': 1 of 6 nodes are left out" in err
+    fails(2, "no tensor is called 'pol'; did you mean 'pool'", "convert", source, "-o", target, "--outputs", "pol")
+    fails(2, "expected NAME", "convert", source, "-o", target, "--outputs", ",")

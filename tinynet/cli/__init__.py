@@ -19,6 +19,7 @@ COMMANDS = {
     "plan": "show the steps and the memory map of a model",
     "bench": "measure how fast a model runs here",
     "compare": "compare a .tnb file with its ONNX model, through onnxruntime",
+    "supported": "list the ONNX operators that convert, and their limits",
     "doctor": "show processor, kernels, threads and versions",
 }
 
@@ -58,7 +59,7 @@ def build_parser(command: str = "") -> Parser:
     """The parser, in which only `command` has its arguments; the other commands are known by name."""
     parser = Parser(prog="tinynet", description="Run neural networks on CPU-only boards.", epilog=EPILOG,
                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
+    parser.add_argument("-V", "--version", action=Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 
-from tinynet.errors import UsageError
+from tinynet.errors import FileError, TinynetError, UsageError
 
 
 def positive(text: str) -> int:
@@ -53,3 +54,24 @@ def sizes(args: argparse.Namespace) -> dict[str, tuple[int, ...]]:
     if len(shapes) != len(args.inputs):
         raise UsageError("--input names the same input twice")
     return shapes
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plugin", dest="plugins", action="append", default=[], metavar="FILE.py",
+                        help="Python file to run first, which registers custom layers; may be repeated")
+
+
+def load_plugins(args: argparse.Namespace) -> None:
+    """Run the files in their order.  Raises FileError, UsageError."""
+    import importlib.util
+
+    for number, path in enumerate(args.plugins):
+        if not os.path.isfile(path) or not path.endswith(".py"):
+            raise FileError(f"cannot read the plugin {path!r}: expected a Python file that exists")
+        spec = importlib.util.spec_from_file_location(f"tinynet_plugin_{number}", path)
+        try:
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        except TinynetError:
+            raise
+        except Exception as error:
+            raise UsageError(f"the plugin {path!r} failed: {type(error).__name__}: {error}") from error

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from tinynet.cli import output
-from tinynet.cli.arguments import add_sizes, add_threads, positive, positive_number, sizes
+from tinynet.cli.arguments import add_plugin, add_sizes, add_threads, load_plugins, positive, positive_number, sizes
 
 DEFAULT_SECONDS = 2.0
 LEAST_RUNS = 5
@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_sizes(parser)
     parser.add_argument("--tune", action="store_true", help="time Winograd against direct convolution layer by layer while "
                         "loading; results then depend a little on what was faster")
+    add_plugin(parser)
     parser.add_argument("--runs", type=positive, metavar="N", help="how many runs to time, whatever they take")
     parser.add_argument("--seconds", type=positive_number, metavar="S",
                         help=f"how long to measure without --runs (default {DEFAULT_SECONDS:g})")
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     import tinynet
     from tinynet.model import random_inputs
 
+    load_plugins(args)
     start = perf_counter()
     model = tinynet.load(args.model, threads=args.threads, tune=args.tune)
     if args.inputs:

@@ -8,20 +8,27 @@ letterbox (the whole picture fits inside, on grey 114).
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from tinynet.cli import output
-from tinynet.cli.arguments import add_sizes, sizes
-from tinynet.errors import FileError, UsageError
+from tinynet.cli.arguments import add_plugin, add_sizes, load_plugins, sizes
+from tinynet.errors import FileError, InputError, UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=".onnx file")
     parser.add_argument("-o", "--output", metavar="FILE", help="default: MODEL with the ending .tnb")
     add_sizes(parser, "fixes the shape of an input, for example data=1x3x320x320; may be repeated")
+    add_plugin(parser)
+    parser.add_argument("--constant", dest="constants", action="append", type=named_value, default=[],
+                        metavar="NAME=VALUE", help="freeze an input: a number, numbers such as 1,-1 or [[1,2],[3,4]], or "
+                        "FILE.npy; may be repeated")
+    parser.add_argument("--outputs", type=names, metavar="NAME,...", help="cut the network at these tensors, which become "
+                        "its outputs")
     parser.add_argument("--mean", nargs="+", metavar="V", help="mean of the pixel values: one number, or one per "
                         "channel, separated by blanks or commas")
     parser.add_argument("--std", nargs="+", metavar="V", help="their standard deviation, likewise")
@@ -35,6 +42,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         "grows, loading takes less time")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors (and --json)")
+
+
+def names(text: str) -> list[str]:
+    found = [name for name in text.split(",") if name]
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected NAME,..., found {text!r}")
+    return found
+
+
+def named_value(text: str) -> tuple[str, Any]:
+    """NAME=3, NAME=1,-1, NAME=[[1,2],[3,4]], NAME=true -> (NAME, number or nested lists); NAME=FILE.npy -> (NAME, path)."""
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE or NAME=FILE.npy, found {text!r}")
+    if value.endswith(".npy"):
+        return name, Path(value)
+    try:
+        return name, json.loads(f"[{value}]" if "," in value and not value.startswith("[") else value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE with a number, numbers such as 1,-1 or [[1,2],[3,4]], or "
+                                         f"a file ending with .npy, found {text!r}") from None
 
 
 def height_width(text: str) -> tuple[int, int]:
@@ -64,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     target = args.output or str(Path(args.model).with_suffix(".tnb"))
     options = _options(args)
     check_files(args.model, target)
+    load_plugins(args)
     from tinynet import converters
 
     with Progress() as progress:
@@ -82,14 +111,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     shapes = sizes(args)
+    constants = {name: read_array(value) if isinstance(value, Path) else value for name, value in args.constants}
+    if len(constants) != len(args.constants):
+        raise UsageError("--constant names the same input twice")
     labels = None
     if args.labels:
         from tinynet.tasks.labels import read_labels
 
         labels = read_labels(args.labels)
-    return {"inputs": shapes or None, "mean": numbers("--mean", args.mean), "std": numbers("--std", args.std),
-            "size": args.size, "resize_mode": args.resize_mode, "color": args.color, "labels": labels,
-            "task": args.task, "winograd": args.winograd}
+    return {"inputs": shapes or None, "constants": constants or None, "outputs": args.outputs,
+            "mean": numbers("--mean", args.mean), "std": numbers("--std", args.std), "size": args.size,
+            "resize_mode": args.resize_mode, "color": args.color, "labels": labels, "task": args.task,
+            "winograd": args.winograd}
+
+
+def read_array(path: Path) -> Any:
+    """The array in a .npy file.  Raises FileError, InputError."""
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise FileError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{str(path)!r} is not a .npy array: {error}") from None
 
 
 def check_files(source: str, target: str) -> None:

@@ -13,7 +13,7 @@ import warnings
 from typing import Any
 
 from tinynet.cli import output
-from tinynet.cli.arguments import add_sizes, add_threads, positive, sizes
+from tinynet.cli.arguments import add_plugin, add_sizes, add_threads, load_plugins, positive, sizes
 from tinynet.errors import FileError, InputError
 
 
@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_sizes(parser)
     parser.add_argument("--tune", action="store_true", help="time Winograd against direct convolution layer by layer while "
                         "loading; results then depend a little on what was faster")
+    add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     entries: list[dict[str, Any]] = []
     notes: dict[str, None] = {}
     code = 0
+    load_plugins(args)
     with tinynet.load(args.model, threads=args.threads, tune=args.tune) as model, warnings.catch_warnings():
         # Pillow warns about large pictures and odd metadata long before it refuses; what matters becomes a note.
         warnings.simplefilter("ignore")

@@ -124,6 +124,16 @@ def register(cls: type[Op]) -> type[Op]:
     return cls
 
 
+def replace(cls: type[Op]) -> None:
+    """Register a kind of a user (its name has a dot), also in place of an older one."""
+    _REGISTRY[cls.kind] = cls
+
+
+def forget(kind: str) -> None:
+    if "." in kind:
+        _REGISTRY.pop(kind, None)
+
+
 def kinds() -> dict[str, type[Op]]:
     return dict(_REGISTRY)
 
@@ -146,6 +156,9 @@ def _coerce(kind: str, name: str, annotation: str, value: Any) -> Any:
 def make(kind: str, attrs: dict[str, Any]) -> Op:
     """The op of this kind with these attributes; unknown kinds and attributes and wrong types are refused."""
     cls = _REGISTRY.get(kind)
+    if cls is None and "." in kind:
+        raise UnsupportedOpError(f"layer kind {kind[:80]!r} is a custom layer that nobody registered: import the module that "
+                                 "calls tinynet.register with this name first (command line: --plugin FILE.py)")
     if cls is None:
         raise UnsupportedOpError(f"layer kind {kind[:80]!r} is unknown to this version of tinynet: "
                                  "update tinynet, or convert the model again")

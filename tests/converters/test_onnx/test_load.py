@@ -202,10 +202,13 @@ def test_every_supported_opset(lab, opset):
     assert notes == []
 
 
-def test_old_opsets_are_refused(lab):
-    with pytest.raises(UnsupportedError, match="opset 6; expected 7 to 21") as caught:
-        lab.import_(relu(lab, opset=6))
-    one_line(caught)
+def test_older_opsets_are_accepted_with_a_note(lab):
+    notes = []
+    x = lab.normal(2, 3)
+    lab.check(relu(lab, x, opset=6), {"x": x}, notes=notes)
+    assert len(notes) == 1 and "opset 6 is older than 7" in notes[0]
+    scale = [lab.normal(2)] * 4
+    assert "version 6 of it (opset 6)" in lab.reason("BatchNormalization", lab.normal(1, 2, 3, 3), *scale, opset=6)
     model = relu(lab)
     del model.opset_import[:]
     model.ir_version = 1
