@@ -20,8 +20,8 @@ enum { VECTORS = TN_PANEL / VL };
 #define MAX_ROWS {0, 1, 0, 0, 0}
 #endif
 
-/* Tiles P panels wide that have room among their loads for fetching weights ahead. */
-#define PREFETCHES(P) (VL > 1 && (VL < 16 || (P) > 2))
+/* Steps in K per turn of the loop.  The tile's FMAs leave few issue slots: AVX2 spends 20 of 24 on FMAs and loads alone. */
+enum { TURN = VL >= 8 ? 4 : 1 };
 
 INLINE vf tile_read(const float *p, int64_t left)
 {
@@ -36,63 +36,88 @@ INLINE void tile_write(float *p, vf v, int64_t left)
         vf_store_part(p, v, left);
 }
 
+/* One step in K at k, `at` floats into the panels: columns of A at a[i][k], rows of the panels at b[p] + at. */
+#define TILE_STEP(M, P, k, at)                                                                             \
+    do {                                                                                                   \
+        vf row[P * VECTORS];                                                                               \
+        UNROLL for (int p = 0; p < P; p++)                                                                 \
+            UNROLL for (int j = 0; j < VECTORS; j++)                                                       \
+                row[p * VECTORS + j] = vf_load(b[p] + (at) + j * VL);                                      \
+        UNROLL for (int i = 0; i < M; i++)                                                                 \
+        {                                                                                                  \
+            const vf x = vf_set1(a[i][k]);                                                                 \
+            UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
+                acc[i][j] += x * row[j];                                                                   \
+        }                                                                                                  \
+    } while (0)
+
+/* The empty asm keeps gcc from replacing P walking pointers by TURN * P offsets, more than there are registers. */
+#define TILE_ADVANCE(P, steps)                                                                             \
+    UNROLL for (int p = 0; p < P; p++)                                                                     \
+    {                                                                                                      \
+        b[p] += (steps) * TN_PANEL;                                                                        \
+        __asm__("" : "+r"(b[p]));                                                                          \
+    }
+
 #define DEFINE_TILE(M, P)                                                                                  \
     static __attribute__((noinline)) void tile_##M##x##P(const tn_tile *t)                                 \
     {                                                                                                      \
         vf acc[M][P * VECTORS];                                                                            \
         const float *a[M];                                                                                 \
-        const int fresh = !t->accumulate && !t->bias && !t->residual;                                      \
+        const int whole = t->n >= P * TN_PANEL;                                                            \
         UNROLL for (int i = 0; i < M; i++)                                                                 \
             a[i] = t->a[i];                                                                                \
-        UNROLL for (int i = 0; i < M; i++)                                                                 \
+        if (t->accumulate) {                                                                               \
+            UNROLL for (int i = 0; i < M; i++)                                                             \
+                UNROLL for (int j = 0; j < P * VECTORS; j++)                                               \
+                    acc[i][j] = whole ? vf_load(t->c + i * t->ldc + j * VL)                                \
+                                      : tile_read(t->c + i * t->ldc + j * VL, t->n - j * VL);              \
+        } else {                                                                                           \
             UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
-                acc[i][j] = (vf){0};                                                                       \
-        if (!fresh)                                                                                        \
-            UNROLL for (int i = 0; i < M; i++)                                                             \
-                UNROLL for (int j = 0; j < P * VECTORS; j++)                                               \
-                {                                                                                          \
-                    const int64_t left = t->n - j * VL;                                                    \
-                    if (t->accumulate) {                                                                   \
-                        acc[i][j] = tile_read(t->c + i * t->ldc + j * VL, left);                           \
-                    } else {                                                                               \
-                        acc[i][j] = t->bias ? tile_read(t->bias + j * VL, left) : (vf){0};                 \
-                        if (t->residual)                                                                   \
-                            acc[i][j] += tile_read(t->residual + i * t->ld_residual + j * VL, left);       \
-                    }                                                                                      \
-                }                                                                                          \
-        const float *b = t->b, *ahead = t->prefetch ? t->prefetch : b;                                     \
-        const int64_t panel_stride = t->panel_stride;                                                      \
-        const int64_t ahead_step = t->prefetch ? 16 * t->prefetch_lines : 0;                               \
-        const int64_t ahead_second = ahead_step ? ahead_step - 16 : 0;                                     \
-        for (int64_t r = 0; r < t->runs; r++) {                                                            \
-            const int64_t begin = t->run[2 * r], end = begin + t->run[2 * r + 1];                          \
-            for (int64_t k = begin; k < end; k++, b += TN_PANEL) {                                         \
-                vf row[P * VECTORS];                                                                       \
-                UNROLL for (int p = 0; p < P; p++)                                                         \
-                    UNROLL for (int j = 0; j < VECTORS; j++)                                               \
-                        row[p * VECTORS + j] = vf_load(b + p * panel_stride + j * VL);                     \
-                if (PREFETCHES(P)) {                                                                       \
-                    __builtin_prefetch(ahead, 0, 2);                                                       \
-                    if (VL == 16)                                                                          \
-                        __builtin_prefetch(ahead + ahead_second, 0, 2);                                    \
-                    ahead += ahead_step;                                                                   \
-                }                                                                                          \
+            {                                                                                              \
+                const vf bias = t->bias ? tile_read(t->bias + j * VL, t->n - j * VL) : (vf){0};            \
                 UNROLL for (int i = 0; i < M; i++)                                                         \
-                {                                                                                          \
-                    const vf x = vf_set1(a[i][k]);                                                         \
-                    UNROLL for (int j = 0; j < P * VECTORS; j++)                                           \
-                        acc[i][j] += x * row[j];                                                           \
-                }                                                                                          \
+                    acc[i][j] = bias;                                                                      \
             }                                                                                              \
+            if (t->residual)                                                                               \
+                UNROLL for (int i = 0; i < M; i++)                                                         \
+                    UNROLL for (int j = 0; j < P * VECTORS; j++)                                           \
+                        acc[i][j] += tile_read(t->residual + i * t->ld_residual + j * VL, t->n - j * VL);  \
         }                                                                                                  \
-        if (!t->last && t->n >= P * TN_PANEL) {                                                            \
-            UNROLL for (int i = 0; i < M; i++)                                                             \
-                UNROLL for (int j = 0; j < P * VECTORS; j++)                                               \
-                    vf_store(t->c + i * t->ldc + j * VL, acc[i][j]);                                       \
-            return;                                                                                        \
+        const float *b[P], *ahead = t->prefetch;                                                           \
+        UNROLL for (int p = 0; p < P; p++)                                                                 \
+            b[p] = t->b + p * t->panel_stride;                                                             \
+        for (int64_t r = 0; r < t->runs; r++) {                                                            \
+            int64_t k = t->run[2 * r];                                                                     \
+            const int64_t end = k + t->run[2 * r + 1], turns = end - (TURN - 1);                           \
+            if (ahead)                                                                                     \
+                for (; k < turns; k += TURN, ahead += TURN * TN_PANEL) {                                   \
+                    UNROLL for (int u = 0; u < TURN; u++)                                                  \
+                    {                                                                                      \
+                        __builtin_prefetch(ahead + u * TN_PANEL, 0, 2);                                    \
+                        TILE_STEP(M, P, k + u, u * TN_PANEL);                                              \
+                    }                                                                                      \
+                    TILE_ADVANCE(P, TURN)                                                                  \
+                }                                                                                          \
+            else                                                                                           \
+                for (; k < turns; k += TURN) {                                                             \
+                    UNROLL for (int u = 0; u < TURN; u++)                                                  \
+                        TILE_STEP(M, P, k + u, u * TN_PANEL);                                              \
+                    TILE_ADVANCE(P, TURN)                                                                  \
+                }                                                                                          \
+            for (; TURN > 1 && k < end; k++) {                                                             \
+                TILE_STEP(M, P, k, 0);                                                                     \
+                TILE_ADVANCE(P, 1)                                                                         \
+            }                                                                                              \
         }                                                                                                  \
         const vf lo = vf_set1(t->last ? t->lo : -INFINITY);                                                \
         const vf hi = vf_set1(t->last ? t->hi : INFINITY);                                                 \
+        if (whole) {                                                                                       \
+            UNROLL for (int i = 0; i < M; i++)                                                             \
+                UNROLL for (int j = 0; j < P * VECTORS; j++)                                               \
+                    vf_store(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi));                     \
+            return;                                                                                        \
+        }                                                                                                  \
         UNROLL for (int i = 0; i < M; i++)                                                                 \
             UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
                 tile_write(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi), t->n - j * VL);        \
