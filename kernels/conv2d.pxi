@@ -9,7 +9,8 @@
 
 cdef enum:
     BLOCK_ROWS = 384
-    L2_FLOATS = 65536       # a quarter of a 1 MiB L2: a block of rows, with room for weights and outputs
+    L2_FLOATS = 65536       # a quarter of a 1 MiB L2
+    BLOCK_FLOATS = 131072   # a block of rows; every block reads all weights again, so rather large than exact
 
 cdef struct Conv2dParams:
     int64_t batch, height, width, ldx, channels
@@ -102,7 +103,8 @@ cdef void product(const Conv2dParams *p, const float *x, const float *w, const f
     cdef const float *rows[BLOCK_ROWS]
     cdef tn_tile tile
     cdef int64_t panels = (p.group_out + TN_PANEL - 1) // TN_PANEL
-    cdef int64_t block = max(48, min(BLOCK_ROWS, L2_FLOATS // max(<int64_t>1, p.columns) // 24 * 24))
+    cdef int64_t block = max(48, min(BLOCK_ROWS, BLOCK_FLOATS // max(<int64_t>1, p.columns) // 24 * 24))
+    cdef int64_t blocks = (row_end - row_begin + block - 1) // block, at
     cdef int64_t widest = widest_tile(c.micro)
     cdef bint stream = panels * TN_PANEL * p.columns > 3 * L2_FLOATS // 2    # weights do not stay in L2
     cdef const float *ahead
@@ -115,9 +117,9 @@ cdef void product(const Conv2dParams *p, const float *x, const float *w, const f
     tile.ld_residual = p.ld_residual
     columns = (panel_end - panel_begin + widest - 1) // widest
     for g in range(p.groups):
-        m0 = row_begin
-        while m0 < row_end:
-            count = min(block, row_end - m0)
+        for at in range(blocks):
+            m0 = row_begin + even_share(row_end - row_begin, blocks, at)
+            count = row_begin + even_share(row_end - row_begin, blocks, at + 1) - m0
             row_addresses(p, x + g * p.group_in, m0, count, rows)
             for part in range(p.parts):
                 tile.run = runs + 2 * parts[3 * part]
@@ -154,7 +156,6 @@ cdef void product(const Conv2dParams *p, const float *x, const float *w, const f
                         c.micro.gemm_tile(&tile, <int>(i1 - i0), <int>(p1 - p0))
             if p.function > TN_CLIP:
                 activate(p, c, y + m0 * p.ldy + g * p.group_out, count, panel_begin, panel_end)
-            m0 += count
 
 
 cdef int conv2d_f32(const tn_step *s, tn_context *c) noexcept nogil:
