@@ -2,7 +2,7 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
 cdef extern from "step.h":
     enum: TN_MAX_OPERANDS
@@ -105,8 +105,8 @@ cdef extern from "step.h":
     ctypedef struct tn_step:
         tn_kernel kernel
         int32_t parallel
-        int32_t space[8]
-        int64_t offset[8]
+        int32_t space[12]
+        int64_t offset[12]
         int64_t param[40]
     const tn_micro *tn_micro_find(const char *name) nogil
     const char *tn_micro_level(int i, int *usable) nogil

@@ -1,8 +1,9 @@
 # conv2d, dense and everything else that is a matrix product with packed weights.
 #
 # Rows of A are output pixels.  Row m of A is not copied: it is the list of runs (kernel rows) at the address of
-# its window's corner, read in place by the register tile.  Padding is made once, as a copy of the picture with zeros around it
-# in scratch memory; 1x1 and unpadded convolutions read the input itself.
+# its window's corner, read in place by the register tile.  Padding is made as a copy of the picture with zeros around it
+# in scratch memory, whole, or (`band`) a few output rows' worth at a time by the thread that reads it; 1x1 and unpadded
+# convolutions read the input itself.  A planar (NCHW) picture becomes NHWC in that copy.
 #
 # Loops, outermost first: group, block of rows (its part of A stays in L2), part of K (the weights of one tile column
 # stay in L2), tile column (up to four panels), tile row.
@@ -17,37 +18,41 @@ cdef struct Conv2dParams:
     int64_t groups, group_in, group_out
     int64_t out_height, out_width, ldy, ld_residual
     int64_t stride_h, stride_w, pad_top, pad_left, padded_height, padded_width
-    int64_t columns, parts, function
+    int64_t columns, parts, planar, band, function
     double lo, hi, alpha, beta
 
 
-cdef void pad_picture(const Conv2dParams *p, const float *x, float *padded, tn_context *c) noexcept nogil:
-    cdef int64_t begin, end, row, n, iy, y
+cdef void pad_rows(const Conv2dParams *p, const float *x, float *to, int64_t begin, int64_t end,
+                   tn_context *c) noexcept nogil:
+    """Rows [begin, end) of all padded pictures of the batch, one after the other."""
+    cdef int64_t row, n, iy, i
     cdef int64_t row_floats = p.padded_width * p.channels
     # A stride can jump over pixels and even over what is left of the padding.
     cdef int64_t empty = min(p.pad_left, p.padded_width), used = min(p.width, p.padded_width - empty)
     cdef int64_t left = empty * p.channels
-    cdef float *to
     cdef const float *source
-    my_part(c, p.batch * p.padded_height, 1, &begin, &end)
     for row in range(begin, end):
         n = row // p.padded_height
-        y = row - n * p.padded_height
-        iy = y - p.pad_top
-        to = padded + row * row_floats
+        iy = row - n * p.padded_height - p.pad_top
         if iy < 0 or iy >= p.height:
             memset(to, 0, row_floats * sizeof(float))
+            to += row_floats
             continue
         memset(to, 0, left * sizeof(float))
-        source = x + (n * p.height + iy) * p.width * p.ldx
         to += left
-        if p.ldx == p.channels:
-            memcpy(to, source, used * p.channels * sizeof(float))
+        if p.planar:
+            source = x + (n * p.channels * p.height + iy) * p.width
+            c.micro.transpose(source, p.height * p.width, to, p.channels, p.channels, used)
         else:
-            for n in range(used):
-                memcpy(to + n * p.channels, source + n * p.ldx, p.channels * sizeof(float))
+            source = x + (n * p.height + iy) * p.width * p.ldx
+            if p.ldx == p.channels:
+                memcpy(to, source, used * p.channels * sizeof(float))
+            else:
+                for i in range(used):
+                    memcpy(to + i * p.channels, source + i * p.ldx, p.channels * sizeof(float))
         to += used * p.channels
         memset(to, 0, (row_floats - left - used * p.channels) * sizeof(float))
+        to += row_floats - left - used * p.channels
 
 
 cdef inline int64_t even_share(int64_t total, int64_t pieces, int64_t i) noexcept nogil:
@@ -158,29 +163,69 @@ cdef void product(const Conv2dParams *p, const float *x, const float *w, const f
                 activate(p, c, y + m0 * p.ldy + g * p.group_out, count, panel_begin, panel_end)
 
 
+cdef void conv2d_rows(const Conv2dParams *p, const float *x, const float *w, const float *bias, const float *residual, float *y,
+                      float *padded, const int64_t *parts, int64_t begin, int64_t end, tn_context *c) noexcept nogil:
+    """Output rows [begin, end) of the batch, into y (and from residual), where row `begin` lies.  padded: scratch of this
+    thread alone for `band` output rows, if the convolution has padding."""
+    cdef int64_t panels = (p.group_out + TN_PANEL - 1) // TN_PANEL
+    cdef int64_t reach = p.padded_height - (p.out_height - 1) * p.stride_h     # input rows under one output row
+    cdef int64_t n, rows, first
+    cdef Conv2dParams q = p[0]
+    if not p.padded_height:
+        first = begin * p.out_width
+        product(p, x, w, bias, NULL if residual == NULL else residual - first * p.ld_residual, y - first * p.ldy, parts,
+                first, end * p.out_width, 0, panels, c)
+        return
+    while begin < end:
+        n = begin // p.out_height
+        rows = min(min((n + 1) * p.out_height, end) - begin, p.band)
+        first = n * p.padded_height + (begin - n * p.out_height) * p.stride_h
+        q.padded_height = (rows - 1) * p.stride_h + reach
+        q.out_height = rows
+        pad_rows(p, x, padded, first, first + q.padded_height, c)
+        product(&q, padded, w, bias, residual, y, parts, 0, rows * p.out_width, 0, panels, c)
+        y += rows * p.out_width * p.ldy
+        if residual != NULL:
+            residual += rows * p.out_width * p.ld_residual
+        begin += rows
+
+
 cdef int conv2d_f32(const tn_step *s, tn_context *c) noexcept nogil:
     cdef const Conv2dParams *p = <const Conv2dParams *>s.param
     cdef const float *x = floats(s, c, 0)
+    cdef const float *residual = floats(s, c, 3)
     cdef int64_t total = p.batch * p.out_height * p.out_width
     cdef int64_t panels = (p.group_out + TN_PANEL - 1) // TN_PANEL
     cdef int64_t row_begin = 0, row_end = total, panel_begin = 0, panel_end = panels
+    if p.band:
+        my_part(c, p.batch * p.out_height, 1, &row_begin, &row_end)
+        conv2d_rows(p, x, floats(s, c, 1), floats(s, c, 2),
+                    NULL if residual == NULL else residual + row_begin * p.out_width * p.ld_residual,
+                    floats(s, c, 4) + row_begin * p.out_width * p.ldy,
+                    floats(s, c, 5) + c.thread * ((p.band - 1) * p.stride_h + p.padded_height
+                                                  - (p.out_height - 1) * p.stride_h) * p.padded_width * p.channels,
+                    integers(s, c, 6), row_begin, row_end, c)
+        return 0
     if p.padded_height:
-        pad_picture(p, x, floats(s, c, 5), c)
+        my_part(c, p.batch * p.padded_height, 1, &row_begin, &row_end)
+        pad_rows(p, x, floats(s, c, 5) + row_begin * p.padded_width * p.channels, row_begin, row_end, c)
         x = floats(s, c, 5)
+        row_begin = 0
+        row_end = total
         tn_barrier(c.team)
     if total >= 24 * c.threads:
         my_part(c, total, 6, &row_begin, &row_end)
     else:
         my_part(c, panels, 1, &panel_begin, &panel_end)
     if panel_begin < panel_end:
-        product(p, x, floats(s, c, 1), floats(s, c, 2), floats(s, c, 3), floats(s, c, 4), integers(s, c, 6),
+        product(p, x, floats(s, c, 1), floats(s, c, 2), residual, floats(s, c, 4), integers(s, c, 6),
                 row_begin, row_end, panel_begin, panel_end, c)
     return 0
 
 
 _declare("conv2d_f32", conv2d_f32, sizeof(Conv2dParams),
          "batch height width ldx channels groups group_in group_out out_height out_width ldy ld_residual "
-         "stride_h stride_w pad_top pad_left padded_height padded_width columns parts function "
+         "stride_h stride_w pad_top pad_left padded_height padded_width columns parts planar band function "
          "lo* hi* alpha* beta*")
 
 

@@ -255,6 +255,25 @@ cdef inline void run_alone(Job *job, int64_t i) noexcept nogil:
         job.failed = i
 
 
+def packed_params(str kernel, dict params) -> bytes:
+    """A kernel's parameters as its struct lies in memory, for a kernel that runs another one's work as a part of its own."""
+    cdef int64_t[TN_MAX_PARAMS] out
+    write_params(kernel, params, out)
+    return (<char *>out)[:8 * len(params)]
+
+
+cdef int write_params(str kernel, dict params, int64_t *out) except -1:
+    _, names, doubles = _KERNELS[kernel]
+    if len(names) != len(params) or not all([name in params for name in names]):
+        raise ValueError(f"{kernel}: parameters {sorted(set(names) ^ params.keys())} are missing or unknown")
+    for i, name in enumerate(names):
+        if doubles[i]:
+            (<double *>out)[i] = params[name]
+        else:
+            out[i] = params[name]
+    return 0
+
+
 cdef class Program:
     """Steps with their memory operands as (space, byte offset); the addresses of the spaces come with each run."""
     cdef tn_step *steps
@@ -277,11 +296,9 @@ cdef class Program:
         """Append a step and return its number.  operands: (space, byte offset) or None each."""
         if kernel not in _KERNELS:
             raise ValueError(f"no kernel is called {kernel!r}")
-        address, names, doubles = _KERNELS[kernel]
+        address = _KERNELS[kernel][0]
         if len(operands) > TN_MAX_OPERANDS:
             raise ValueError(f"{kernel}: {len(operands)} operands, at most {TN_MAX_OPERANDS} are possible")
-        if len(names) != len(params) or not all([name in params for name in names]):
-            raise ValueError(f"{kernel}: parameters {sorted(set(names) ^ params.keys())} are missing or unknown")
         if self.count == self.room:
             self.grow()
         cdef tn_step *s = &self.steps[self.count]
@@ -297,11 +314,7 @@ cdef class Program:
                 s.offset[i] = place[1]
                 if not 0 <= s.space[i] < MAX_SPACES:
                     raise ValueError(f"{kernel}: memory space {place[0]} does not exist")
-        for i, name in enumerate(names):
-            if doubles[i]:
-                (<double *>s.param)[i] = params[name]
-            else:
-                s.param[i] = params[name]
+        write_params(kernel, params, s.param)
         self.count += 1
         return self.count - 1
 

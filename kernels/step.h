@@ -5,7 +5,7 @@
 #include "micro/micro.h"
 #include "micro/threads.h"
 
-enum { TN_MAX_OPERANDS = 8, TN_MAX_PARAMS = 40 };
+enum { TN_MAX_OPERANDS = 12, TN_MAX_PARAMS = 40 };
 
 typedef struct tn_context {
     char *const *base;         /* [spaces] start of each memory space: arena, weights, constants, scratch, inputs, outputs */

@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet import kernels, layouts, memory, ops
+from tinynet import joins, kernels, layouts, memory, ops
 from tinynet.errors import FormatError, LimitError, UnsupportedError, UnsupportedOpError
 from tinynet.flatbuffer import show
 from tinynet.graph import DTYPES, Graph, Node
 from tinynet.kernels import engine
-from tinynet.ops import separable_conv2d
 from tinynet.record import Record
 from tinynet.storage import Storage, row_length
 
@@ -435,51 +434,9 @@ def make_plan(graph: Graph, weight_file: Any = None, threads: int = 1, limits: L
         raise LimitError(f"{graph.meta.label}: its plan does not fit into memory") from None
 
 
-def _join_separable(graph: Graph, operators: list[ops.Op], macs: list[int]) -> tuple[Graph, list[ops.Op], list[int]]:
-    """Depthwise convolutions with the 1x1 convolution that alone reads them, where the tensor between would leave L2.
-
-    A choice of kernels and not of meaning, hence made here and not in the file.
-    """
-    readers = graph.consumers()
-    producers = {n.outputs[0]: i for i, n in enumerate(graph.nodes) if n.op == "depthwise_conv2d"}
-    joined: dict[int, int] = {}         # conv2d -> depthwise
-    for j, node in enumerate(graph.nodes):
-        i = producers.get(node.inputs[0]) if node.op == "conv2d" else None
-        if i is None:
-            continue
-        middle, w, op, inner = graph.tensors[node.inputs[0]], graph.tensors[node.inputs[1]].shape, operators[j], operators[i]
-        if (middle.name not in graph.outputs and len(readers[middle.name]) == 1 and w[1:3] == (1, 1) and op.groups == 1
-                and op.strides == (1, 1) and op.pads == (0, 0, 0, 0) and inner.dilations == (1, 1)
-                and 4 * middle.size >= separable_conv2d.LEAST_BYTES and w[3] <= separable_conv2d.MOST_CHANNELS
-                and 4 * w[0] * w[3] <= separable_conv2d.MOST_WEIGHT_BYTES):
-            joined[j] = i
-    if not joined:
-        return graph, operators, macs
-    gone = set(joined.values())
-    nodes, kept, kept_macs = [], [], []
-    for j, node in enumerate(graph.nodes):
-        if j in gone:
-            continue
-        op, cost = operators[j], macs[j]
-        if j in joined:
-            first, inner = graph.nodes[joined[j]], operators[joined[j]]
-            op = ops.make("separable_conv2d", {
-                "strides": inner.strides, "pads": inner.pads, "inner_activation": inner.activation,
-                "inner_alpha": inner.alpha, "inner_beta": inner.beta,
-                "activation": op.activation, "alpha": op.alpha, "beta": op.beta})
-            node = Node(op.kind, node.name, [*first.inputs, *node.inputs[1:]], node.outputs)
-            cost += macs[joined[j]]
-        nodes.append(node)
-        kept.append(op)
-        kept_macs.append(cost)
-    between = {graph.nodes[i].outputs[0] for i in gone}
-    tensors = {name: t for name, t in graph.tensors.items() if name not in between}
-    return graph.replaced(nodes=nodes, tensors=tensors), kept, kept_macs
-
-
 def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: Any, threads: int, limits: Limits,
            winograd: int | dict[str, int]) -> Plan:
-    graph, operators, macs = _join_separable(graph, operators, macs)
+    graph, operators, macs = joins.join(graph, operators, macs)
     storage = Storage(graph, operators)
     arena, bases = _arena(graph, storage)
     limits.check_ram(graph, arena.arena_bytes + arena.output_bytes, "at least ")

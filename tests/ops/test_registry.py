@@ -42,7 +42,8 @@ def test_weights_are_constant_inputs():
     constant = {kind: cls.constant_inputs for kind, cls in ops.kinds().items() if cls.constant_inputs}
     pair = (1, 2)
     assert constant == {"conv2d": pair, "depthwise_conv2d": pair, "conv_transpose2d": pair, "dense": pair,
-                        "batch_norm": pair, "separable_conv2d": (1, 2, 3, 4)}
+                        "batch_norm": pair, "separable_conv2d": (1, 2, 3, 4),
+                        "inverted_bottleneck": (1, 2, 3, 4, 5, 6)}
 
 
 def test_make_refuses_what_it_does_not_know():

@@ -18,6 +18,7 @@ from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     gather,
     grid_sample,
     im2col,
+    inverted_bottleneck,
     lrn,
     matmul,
     non_max_suppression,

@@ -28,7 +28,8 @@ from tinynet.ops.winograd import SIZES, choose_size, emit_winograd
 class Conv2d(Activated):
     """f(conv + b + residual): x [N,H,W,C], w [O,kh,kw,C/groups], b [O], residual [N,OH,OW,O] (optional), float32.
 
-    Cross-correlation over zero padding (ONNX Conv).  `pads` is top, left, bottom, right.
+    Cross-correlation over zero padding (ONNX Conv).  `pads` is top, left, bottom, right.  `planar`: x is [N,C,H,W] (the
+    plan puts the transpose of a network's input into the convolution that reads it).
     """
 
     kind: ClassVar[str] = "conv2d"
@@ -37,6 +38,7 @@ class Conv2d(Activated):
     pads: tuple[int, ...] = (0, 0, 0, 0)
     dilations: tuple[int, ...] = (1, 1)
     groups: int = 1
+    planar: bool = False
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 3, 4)
@@ -44,6 +46,8 @@ class Conv2d(Activated):
         self.check_activation()
         x, w, b = inputs[:3]
         n, h, width, c = need_nhwc(x)
+        if self.planar:
+            c, h, width = h, width, c
         need(self.groups >= 1 and c % self.groups == 0, f"groups that divide the {c} channels of x", self.groups)
         need(len(w.shape) == 4 and min(w.shape) >= 1, "w of shape [O, kh, kw, C/groups]", w.shape)
         need(w.shape[3] == c // self.groups, f"w of {c // self.groups} input channels per group", w.shape)
@@ -58,6 +62,8 @@ class Conv2d(Activated):
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         x, w, b = arrays[:3]
+        if self.planar:
+            x = x.transpose(0, 2, 3, 1)
         oh, ow = window_extents(x.shape[1:3], w.shape[1:3], self.strides, self.pads, self.dilations)
         x = np.ascontiguousarray(padded(x, self.pads, 0))
         rows, cols = w.shape[0] // self.groups, w.shape[3]
@@ -89,10 +95,20 @@ class Conv2d(Activated):
         return count(outputs[0].shape) * count(inputs[1].shape[1:])
 
     def strided(self) -> tuple[bool, bool]:
-        return True, True
+        return not self.planar, True
 
     def inplace(self) -> tuple[int, ...]:
         return (3,)
+
+    def geometry(self, x: Any, w: tuple[int, ...], out: tuple[int, ...], ldy: int, ld_residual: int = 0) -> dict[str, Any]:
+        """The product of x (a view) with weights of shape w, as matrix_product.geometry takes it."""
+        n, height, width, channels = (*x.shape[:1], *x.shape[2:], x.shape[1]) if self.planar else x.shape
+        return {
+            "picture": (n, height, width), "ldx": channels if self.planar else x.ld, "channels": channels,
+            "groups": self.groups, "group_out": w[0] // self.groups, "kernel": w[1:3], "strides": self.strides,
+            "pads": self.pads, "dilations": self.dilations, "out": out, "ldy": ldy, "ld_residual": ld_residual,
+            "epilogue": self.epilogue(), "planar": self.planar,
+        }
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
@@ -106,16 +122,15 @@ class Conv2d(Activated):
         emit_product(
             builder, x=builder.tensor(x.name), w=builder.weights(node.inputs[1], layouts.ohwi_panels(self.groups)),
             bias=builder.tensor(node.inputs[2]), residual=builder.tensor(residual.name) if residual else None,
-            y=builder.tensor(y.name), picture=x.shape[:3], ldx=x.ld, channels=x.row, groups=self.groups,
-            group_out=w[0] // self.groups, kernel=w[1:3], strides=self.strides, pads=self.pads,
-            dilations=self.dilations, out=y.shape[1:3], ldy=y.ld, ld_residual=residual.ld if residual else 0,
-            epilogue=self.epilogue(), macs=y.size * count(w[1:]),
+            y=builder.tensor(y.name), macs=y.size * count(w[1:]),
+            **self.geometry(x, w, y.shape[1:3], y.ld, residual.ld if residual else 0),
         )
         return True
 
     def may_use_winograd(self, w: tuple[int, ...]) -> bool:
         """w: shape of the weights, [O, kh, kw, C]."""
-        return w[1:3] == (3, 3) and self.strides == (1, 1) and self.dilations == (1, 1) and self.groups == 1
+        return (w[1:3] == (3, 3) and self.strides == (1, 1) and self.dilations == (1, 1) and self.groups == 1
+                and not self.planar)
 
     def _winograd_size(self, builder: Any, x: Any, y: Any, w: tuple[int, ...]) -> int:
         """Outputs per side of a Winograd tile, or 0: direct."""

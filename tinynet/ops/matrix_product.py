@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Columns of A multiplied in one go: 512 x 64 weights are 128 kB, half of a small L2 cache.
 PART = 512
 WHOLE = 768      # up to here one part, without the extra pass over the output
+BAND_BYTES = 64 * 1024      # of a padded picture, where it is padded band by band
 
 
 def run_table(runs: list[tuple[int, int]]) -> tuple[np.ndarray, int, int]:
@@ -42,21 +43,28 @@ def shifted(operand: Operand, floats: int) -> Operand:
     return operand._replace(offset=operand.offset + 4 * floats)
 
 
-def emit_product(
-    b: Builder, *, x: Operand, w: Operand, bias: Operand | None, residual: Operand | None, y: Operand,
-    picture: tuple[int, int, int], ldx: int, channels: int, groups: int, group_out: int,
-    kernel: tuple[int, ...], strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...],
-    out: tuple[int, int], ldy: int, ld_residual: int, epilogue: dict[str, Any], macs: int,
-) -> None:
-    """Emit `conv2d_f32`.  picture: N, H, W; pads: top, left, bottom, right; ld*: floats between pixels."""
+def geometry(
+    *, picture: tuple[int, int, int], ldx: int, channels: int, groups: int, group_out: int, kernel: tuple[int, ...],
+    strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...], out: tuple[int, int], ldy: int,
+    ld_residual: int, epilogue: dict[str, Any], planar: bool = False, banded: bool = False,
+) -> tuple[dict[str, Any], np.ndarray, int]:
+    """(parameters of `conv2d_f32`, its run table, bytes of scratch: of each thread if there are bands, else of all).
+
+    picture: N, H, W; pads: top, left, bottom, right; ld*: floats between pixels.  planar: the picture is NCHW; banded: a
+    picture with padding is copied band by band (planar ones always are), each thread in scratch of its own.
+    """
     batch, height, width = picture
-    padded = (0, 0)
-    scratch, ld, row = None, ldx, width * ldx
-    if any(pads):
+    padded, band, nbytes = (0, 0), 0, 0
+    ld, row = ldx, width * ldx
+    if any(pads) or planar:
         # Only what the windows reach: pads at the bottom or right may go unread.
         padded = tuple((out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(2))
         ld, row = channels, padded[1] * channels
-        scratch = b.scratch(4 * batch * padded[0] * row)
+        nbytes = 4 * batch * padded[0] * row
+        if planar or banded:
+            reach = (kernel[0] - 1) * dilations[0] + 1
+            band = max(1, min(out[0], (BAND_BYTES // (4 * row) - reach) // strides[0] + 1))
+            nbytes = 4 * ((band - 1) * strides[0] + reach) * row
     if groups == 1 and dilations[1] == 1 and ld == channels:
         # The taps of one kernel row are neighbours in memory.
         runs = [(ky * dilations[0] * row, kernel[1] * channels) for ky in range(kernel[0])]
@@ -64,11 +72,18 @@ def emit_product(
         runs = [(ky * dilations[0] * row + kx * dilations[1] * ld, channels // groups)
                 for ky in range(kernel[0]) for kx in range(kernel[1])]
     table, parts, columns = run_table(runs)
-    b.emit(
-        "conv2d_f32", [x, w, bias, residual, y, scratch, b.constant(table)], macs=macs,
-        batch=batch, height=height, width=width, ldx=ldx, channels=channels,
-        groups=groups, group_in=channels // groups, group_out=group_out,
-        out_height=out[0], out_width=out[1], ldy=ldy, ld_residual=ld_residual,
-        stride_h=strides[0], stride_w=strides[1], pad_top=pads[0], pad_left=pads[1],
-        padded_height=padded[0], padded_width=padded[1], columns=columns, parts=parts, **epilogue,
-    )
+    return {
+        "batch": batch, "height": height, "width": width, "ldx": ldx, "channels": channels, "groups": groups,
+        "group_in": channels // groups, "group_out": group_out, "out_height": out[0], "out_width": out[1], "ldy": ldy,
+        "ld_residual": ld_residual, "stride_h": strides[0], "stride_w": strides[1], "pad_top": pads[0], "pad_left": pads[1],
+        "padded_height": padded[0], "padded_width": padded[1], "columns": columns, "parts": parts, "planar": int(planar),
+        "band": band, **epilogue,
+    }, table, nbytes
+
+
+def emit_product(b: Builder, *, x: Operand, w: Operand, bias: Operand | None, residual: Operand | None, y: Operand, macs: int,
+                 **shape: Any) -> None:
+    """Emit `conv2d_f32`; `shape` is what `geometry` takes."""
+    params, table, nbytes = geometry(**shape)
+    scratch = b.scratch(nbytes * (b.threads if params["band"] else 1)) if nbytes else None
+    b.emit("conv2d_f32", [x, w, bias, residual, y, scratch, b.constant(table)], macs=macs, **params)

@@ -16,6 +16,7 @@ from tinynet.ops.checks import count, need, need_inputs, need_name, need_shape
 LEAST_BYTES = 1 << 20
 MOST_WEIGHT_BYTES = 256 * 1024
 BAND_BYTES = 160 * 1024
+FIRST_BAND_BYTES = 320 * 1024      # with the rows of the convolution before them
 MOST_CHANNELS = 768      # one part of the product's columns (matrix_product.WHOLE)
 
 
@@ -64,25 +65,36 @@ class SeparableConv2d(Activated):
         return (5,)
 
     def lower(self, builder: Any, node: Any) -> bool:
-        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
-        kh, kw, channels = builder.graph.tensors[node.inputs[1]].shape
+        x = builder.view(node.inputs[0])
+        return self._emit(builder, node, builder.tensor(x.name), x.shape, x.ld, node.inputs[1:])
+
+    def _emit(self, builder: Any, node: Any, x: Any, shape: tuple[int, ...], ldx: int, rest: list[str],
+              first: Any = None) -> bool:
+        """x: operand of the picture that is read; shape, ldx: of the depthwise part's input; rest: its weights and all that
+        follow; first: the convolution that makes that input, if there is one (inverted_bottleneck.py)."""
+        y = builder.view(node.outputs[0])
+        kh, kw, channels = builder.graph.tensors[rest[0]].shape
         if channels > MOST_CHANNELS:
             return False
-        residual = builder.view(node.inputs[5]) if len(node.inputs) == 6 else None
-        row = y.shape[2] * channels
-        band = max(1, min(y.shape[1], BAND_BYTES // (4 * row)))
+        residual = builder.view(rest[4]) if len(rest) == 5 else None
+        row, row_before = y.shape[2] * channels, shape[2] * channels if first else 0
+        most = FIRST_BAND_BYTES if first else BAND_BYTES
+        band = max(1, min(y.shape[1], most // (4 * (row + self.strides[0] * row_before))))
+        # Scratch of one thread: depthwise rows, rows of the first convolution, what that one needs.
+        padded = band * row + ((band - 1) * self.strides[0] + kh) * row_before
+        scratch = padded + (first.scratch if first else 0)
         lo, hi = clamp_of(self.inner_activation, self.inner_alpha, self.inner_beta)
         builder.emit(
             "separable_conv2d_f32",
-            [builder.tensor(x.name), *(builder.weights(n, layouts.PLAIN) for n in node.inputs[1:3]),
-             builder.weights(node.inputs[3], layouts.ohwi_panels()), builder.tensor(node.inputs[4]),
+            [x, *(builder.weights(n, layouts.PLAIN) for n in rest[:2]),
+             *((builder.weights(rest[2], layouts.ohwi_panels()), builder.tensor(rest[3])) if rest[2:] else (None, None)),
              builder.tensor(residual.name) if residual else None, builder.tensor(y.name),
-             builder.scratch(4 * band * row * builder.threads)],
-            macs=y.rows * channels * (3 * kh * kw + y.row),
-            batch=x.shape[0], height=x.shape[1], width=x.shape[2], channels=channels, ldx=x.ld, out_height=y.shape[1],
+             builder.scratch(4 * scratch * builder.threads), *(first.operands if first else ())],
+            macs=y.rows * channels * (3 * kh * kw + (y.row if rest[2:] else 0)) + (first.macs if first else 0),
+            batch=shape[0], height=shape[1], width=shape[2], channels=channels, ldx=ldx, out_height=y.shape[1],
             out_width=y.shape[2], kh=kh, kw=kw, stride_h=self.strides[0], stride_w=self.strides[1], pad_top=self.pads[0],
             pad_left=self.pads[1], inner_function=FUNCTIONS.index(self.inner_activation), inner_lo=lo, inner_hi=hi,
             inner_alpha=self.inner_alpha, inner_beta=self.inner_beta, out_channels=y.row, ldy=y.ld,
-            ld_residual=residual.ld if residual else 0, band=band, **self.epilogue(),
+            ld_residual=residual.ld if residual else 0, band=band, scratch=scratch, padded=padded, **self.epilogue(),
         )
         return True
