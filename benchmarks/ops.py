@@ -4,17 +4,17 @@ A row is a network of one layer, loaded through `Model`; its time is `Model.prof
 inside the program, one thread, median over the repeats, nothing subtracted.  Operands are warm from the run before, in
 whatever cache they fit.
 
-The peak is measured, not looked up: a chain of equal 1x1 convolutions that all read the same input and weights and
-write the same place, so that the register tile works out of L1, or, with the longer sums, has its weights in L2 where
-the tile's few loads per FMA do not wait.  Short sums fit L1 but spend more on the tile's prologue and epilogue; which
-wins depends on the machine, and the fastest counts.  It is a lower bound of the real peak.
+The peak is measured, not looked up: independent multiply-adds in registers, nothing else, sampled again after every layer
+because clocks move; the largest counts.  So is the bandwidth: numpy's copy between arrays that together are as large as
+what a layer reads and writes.  A layer's bound is the slower of the two, arithmetic at the peak or its bytes once at that
+bandwidth; `% of bound` is against that, and above 100 where a layer computes less than its MACs (Winograd) or mostly reads.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from statistics import median
 
 import numpy as np
 
@@ -22,16 +22,17 @@ from benchmarks import report
 from benchmarks.harness import progress
 from tinynet import kernels
 from tinynet.graph import Graph, Node, Tensor
+from tinynet.kernels import engine
 from tinynet.model import Model
 
-# (pixels, K, N) of the peak's layers: whole tiles at every level.  The first two fit a 32 KiB L1.
-PEAK_SHAPES = [(28, 64, 64), (28, 80, 48), (28, 128, 64), (28, 256, 64), (28, 256, 96), (28, 512, 64)]
-PEAK_LAYERS = 32
+PEAK_TURNS = 20000            # about 0.1 ms
+# Working sets whose bandwidth is measured: L2, last-level cache, memory.  In L1 the call of the copy would count for more.
+SETS = {"L2": 640 << 10, "L3": 6 << 20, "memory": 128 << 20}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer on an image of size x size pixels; a dense layer has size 1."""
+    """One layer on an image of size x size pixels (of `pixels` in one row, if given); a dense layer has size 1."""
 
     group: str
     kind: str
@@ -41,11 +42,14 @@ class Layer:
     kernel: int = 1
     stride: int = 1
     count: int = 1               # how often the network has it: its weight in the group's total
+    pixels: int = 0
 
     @property
     def label(self) -> str:
         if self.kind == "dense":
             return f"{self.channels} -> {self.filters}"
+        if self.pixels:
+            return f"{self.pixels} pixels x {self.channels} -> {self.filters}"
         return f"{self.size}x{self.size}x{self.channels} -> {self.filters}, {self.kernel}x{self.kernel} s{self.stride}"
 
 
@@ -63,7 +67,10 @@ class OpRow:
     bytes: int
     gflops: float
     gbytes_per_s: float
-    percent_of_peak: float
+    percent_of_peak: float = 0.0
+    mac_per_cycle: float = 0.0       # if a cycle is two vector multiply-adds at the peak
+    bound: str = ""                  # "FMA", or where the bytes come from
+    percent_of_bound: float = 0.0
 
 
 # Image size, channels, filters, stride and count of MobileNet v1's depthwise + pointwise pairs.
@@ -71,6 +78,9 @@ _V1 = [(112, 32, 64, 1, 1), (112, 64, 128, 2, 1), (56, 128, 128, 1, 1), (56, 128
        (28, 256, 512, 2, 1), (14, 512, 512, 1, 5), (14, 512, 1024, 2, 1), (7, 1024, 1024, 1, 1)]
 _RESNET18 = [(56, 64, 64, 1, 4), (56, 64, 128, 2, 1), (28, 128, 128, 1, 3), (28, 128, 256, 2, 1), (14, 256, 256, 1, 3),
              (14, 256, 512, 2, 1), (7, 512, 512, 1, 3)]
+# 1x1 convolutions of whole tiles (192 is a multiple of 6 and 8 rows) whose operands fit L2: (K, N).
+_L2 = [(128, 64), (128, 256), (256, 64), (256, 128), (256, 256), (512, 64), (512, 128)]
+_DEPTHWISE_L2 = [(56, 32), (28, 96), (28, 128), (14, 256), (14, 512), (7, 960)]
 _DENSE = [(400, 120), (1024, 1000), (4096, 4096)]
 
 
@@ -80,6 +90,8 @@ def layers() -> list[Layer]:
     depthwise = [Layer("depthwise MobileNet v1", "depthwise_conv2d", size, c, c, 3, stride, count)
                  for size, c, _, stride, count in _V1]
     resnet = [Layer("3x3 ResNet-18", "conv2d", size, c, n, 3, stride, count) for size, c, n, stride, count in _RESNET18]
+    pointwise += [Layer("1x1 in L2", "conv2d", 1, k, n, pixels=192) for k, n in _L2]
+    depthwise += [Layer("depthwise 3x3 s1 in L2", "depthwise_conv2d", size, c, c, 3) for size, c in _DEPTHWISE_L2]
     return pointwise + resnet + depthwise + [Layer("dense", "dense", 1, k, n) for k, n in _DENSE]
 
 
@@ -88,8 +100,8 @@ def graph_of(layer: Layer) -> Graph:
     rng = np.random.default_rng(0)
     pad, out = layer.kernel // 2, (layer.size + 2 * (layer.kernel // 2) - layer.kernel) // layer.stride + 1
     shapes = {"dense": ((1, layer.channels), (layer.filters, layer.channels), (1, layer.filters))}
-    image = (1, layer.size, layer.size, layer.channels)
-    result = (1, out, out, layer.filters)
+    image = (1, 1, layer.pixels, layer.channels) if layer.pixels else (1, layer.size, layer.size, layer.channels)
+    result = (1, 1, layer.pixels, layer.filters) if layer.pixels else (1, out, out, layer.filters)
     shapes["conv2d"] = image, (layer.filters, layer.kernel, layer.kernel, layer.channels), result
     shapes["depthwise_conv2d"] = image, (layer.kernel, layer.kernel, layer.channels), result
     x, w, y = shapes[layer.kind]
@@ -103,34 +115,47 @@ def graph_of(layer: Layer) -> Graph:
     return graph
 
 
-def peak_graph(pixels: int, k: int, n: int) -> Graph:
-    """PEAK_LAYERS equal 1x1 convolutions of one input; all outputs but the last are dead, so they share memory."""
-    rng = np.random.default_rng(0)
-    graph = Graph(inputs=["x"], outputs=[f"y{PEAK_LAYERS - 1}"])
-    graph.add(Tensor("x", (1, 1, pixels, k)))
-    graph.add(Tensor("w", (n, 1, 1, k), data=rng.standard_normal((n, 1, 1, k), dtype=np.float32)))
-    graph.add(Tensor("b", (n,), data=np.zeros(n, np.float32)))
-    for i in range(PEAK_LAYERS):
-        graph.add(Tensor(f"y{i}", (1, 1, pixels, n)))
-        graph.nodes.append(Node("conv2d", f"peak{i}", ["x", "w", "b"], [f"y{i}"]))
-    return graph
-
-
 class Peak:
-    """The level's FMA peak: the fastest chain of PEAK_SHAPES, sampled again whenever `sample` is called."""
+    """The level's multiply-add peak in registers: the fastest of all samples."""
 
-    def __init__(self, repeat: int):
-        self.gflops = 0.0
-        self.repeat = repeat
-        self.models = [Model(peak_graph(*shape), threads=1) for shape in PEAK_SHAPES]
-        rates = [self.sample(model) for model in self.models]
-        self.best = self.models[rates.index(max(rates))]
+    def __init__(self, isa: str):
+        self.isa, self.gflops = isa, 0.0
+        for _ in range(20):
+            self.sample()
 
-    def sample(self, model: Model | None = None) -> float:
-        steps = (model or self.best).profile(repeat=self.repeat)
-        rate = 2e-6 * steps[0].macs / median(step.ms for step in steps)
-        self.gflops = max(self.gflops, rate)
-        return rate
+    def sample(self) -> None:
+        started = time.perf_counter_ns()
+        operations = engine.multiply_add(self.isa, PEAK_TURNS)
+        self.gflops = max(self.gflops, operations / (time.perf_counter_ns() - started))
+
+    @property
+    def mac_per_cycle(self) -> int:
+        return 2 * engine.vector_floats(self.isa)
+
+
+def bandwidths(repeat: int) -> dict[str, float]:
+    """GB/s read plus written by a copy, per entry of SETS."""
+    found = {}
+    for name, nbytes in SETS.items():
+        x, y = np.ones(nbytes // 8, np.float32), np.zeros(nbytes // 8, np.float32)
+        times = []
+        for _ in range(repeat):
+            started = time.perf_counter_ns()
+            for _ in range(max(1, (4 << 20) // nbytes)):
+                np.copyto(y, x)
+            times.append((time.perf_counter_ns() - started) / max(1, (4 << 20) // nbytes))
+        found[name] = nbytes / min(times)
+    return found
+
+
+def judge(row: OpRow, peak: Peak, bandwidth: dict[str, float]) -> None:
+    """Fill in what depends on the machine's limits."""
+    place = next((name for name, nbytes in SETS.items() if row.bytes <= 3 * nbytes // 2), "memory")
+    arithmetic, moving = 2e-6 * row.macs / peak.gflops, 1e-6 * row.bytes / bandwidth[place]
+    row.bound = "FMA" if arithmetic >= moving else place
+    row.percent_of_peak = 100 * row.gflops / peak.gflops
+    row.mac_per_cycle = peak.mac_per_cycle * row.gflops / peak.gflops
+    row.percent_of_bound = 100 * max(arithmetic, moving) / row.ms
 
 
 def measure(layer: Layer, isa: str, repeat: int) -> OpRow:
@@ -141,7 +166,7 @@ def measure(layer: Layer, isa: str, repeat: int) -> OpRow:
     ms, macs = sum(s.ms for s in steps), sum(s.macs for s in steps)
     moved = sum(4 * t.size for t in graph.tensors.values())
     return OpRow(layer.group, layer.label, isa, "+".join(s.kernel for s in steps), layer.count, ms, macs, moved,
-                 2e-6 * macs / ms, 1e-6 * moved / ms, 0.0)
+                 2e-6 * macs / ms, 1e-6 * moved / ms)
 
 
 def group_rows(rows: Iterable[OpRow], peaks: dict[str, float]) -> list[dict[str, object]]:
@@ -157,30 +182,32 @@ def group_rows(rows: Iterable[OpRow], peaks: dict[str, float]) -> list[dict[str,
     return groups
 
 
-def measure_level(isa: str, repeat: int) -> tuple[list[OpRow], float]:
-    """Rows and peak of one level.  Clocks move, so the peak is sampled after every layer, and the largest counts."""
-    rows = []
+def measure_level(isa: str, repeat: int, bandwidth: dict[str, float]) -> tuple[list[OpRow], float]:
+    """Rows and peak of one level."""
+    rows, peak = [], Peak(isa)
     with kernels.use_isa(isa):
-        peak = Peak(repeat)
         for layer in layers():
             rows.append(measure(layer, isa, repeat))
             peak.sample()
     for row in rows:
-        row.percent_of_peak = 100 * row.gflops / peak.gflops
+        judge(row, peak, bandwidth)
     return rows, peak.gflops
 
 
 def main(levels: list[str] | None, repeat: int, json_name: str | None) -> int:
     rows: list[OpRow] = []
     peaks: dict[str, float] = {}
+    bandwidth = bandwidths(repeat)
     for isa in levels or kernels.available():
         progress(f"{isa} ...")
-        found, peaks[isa] = measure_level(isa, repeat)
+        found, peaks[isa] = measure_level(isa, repeat, bandwidth)
         rows += found
-    header = ("layers", "layer", "ISA", "kernel", "count", "us", "GFLOP/s", "kB", "GB/s", "% of peak")
+    header = ("layers", "layer", "ISA", "kernel", "count", "us", "GFLOP/s", "kB", "GB/s", "MAC/cycle", "% of peak", "bound",
+              "% of bound")
     print(report.grid(header, [
         (r.group, r.layer, r.isa, r.kernel, str(r.count), report.number(1e3 * r.ms), f"{r.gflops:.1f}",
-         f"{r.bytes / 1e3:.0f}", f"{r.gbytes_per_s:.1f}", f"{r.percent_of_peak:.0f}") for r in rows], left=4))
+         f"{r.bytes / 1e3:.0f}", f"{r.gbytes_per_s:.1f}", f"{r.mac_per_cycle:.1f}", f"{r.percent_of_peak:.0f}", r.bound,
+         f"{r.percent_of_bound:.0f}") for r in rows], left=4))
     groups = group_rows(rows, peaks)
     print()
     print(report.grid(("layers together", "ISA", "GFLOP/s", "% of peak"),
@@ -188,8 +215,9 @@ def main(levels: list[str] | None, repeat: int, json_name: str | None) -> int:
                       left=2))
     print()
     print("measured peak, GFLOP/s: " + ", ".join(f"{isa} {peak:.1f}" for isa, peak in peaks.items()))
+    print("measured copy, GB/s: " + ", ".join(f"{name} {rate:.1f}" for name, rate in bandwidth.items()))
     if json_name:
-        values = {"threads": 1, "repeat": repeat, "peaks_gflops": peaks, "groups": groups,
+        values = {"threads": 1, "repeat": repeat, "peaks_gflops": peaks, "copy_gbytes_per_s": bandwidth, "groups": groups,
                   "rows": [asdict(row) for row in rows]}
         progress(f"written: {report.write_json(json_name, 'ops', values)}")
     return 0

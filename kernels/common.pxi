@@ -71,6 +71,7 @@ cdef extern from "step.h":
     ctypedef struct tn_micro:
         const char *name
         int32_t vector_floats
+        int64_t (*multiply_add)(int64_t) noexcept nogil
         int32_t max_rows[5]
         void (*gemm_tile)(const tn_tile *, int, int) noexcept nogil
         void (*depthwise)(const tn_depthwise *) noexcept nogil

@@ -255,6 +255,23 @@ cdef inline void run_alone(Job *job, int64_t i) noexcept nogil:
         job.failed = i
 
 
+def multiply_add(str isa, int64_t n) -> int:
+    """n turns of multiply-adds in registers: what a benchmark measures the peak with.  Floating-point operations done."""
+    name = isa.encode()
+    cdef const tn_micro *micro = tn_micro_find(name)
+    if micro == NULL:
+        raise ValueError(f"instruction set level {isa!r} is not available on this CPU")
+    return micro.multiply_add(n)
+
+
+def vector_floats(str isa) -> int:
+    name = isa.encode()
+    cdef const tn_micro *micro = tn_micro_find(name)
+    if micro == NULL:
+        raise ValueError(f"instruction set level {isa!r} is not available on this CPU")
+    return micro.vector_floats
+
+
 def packed_params(str kernel, dict params) -> bytes:
     """A kernel's parameters as its struct lies in memory, for a kernel that runs another one's work as a part of its own."""
     cdef int64_t[TN_MAX_PARAMS] out

@@ -159,3 +159,20 @@ static void gemm_tile(const tn_tile *tile, int m, int panels)
 {
     tiles[panels - 1][m - 1](tile);
 }
+
+/* As many chains as hide the latency of a multiply-add (4 or 5 cycles, two ports) and fit the registers. */
+static __attribute__((noinline)) int64_t multiply_add(int64_t n)
+{
+    enum { CHAINS = VL == 1 ? 8 : 12 };
+    vf acc[CHAINS];
+    const vf x = vf_set1(0.5f), y = vf_set1(1.0f);
+    UNROLL for (int i = 0; i < CHAINS; i++)
+        acc[i] = vf_set1((float)i);
+    for (int64_t k = 0; k < n; k++)
+        UNROLL for (int i = 0; i < CHAINS; i++)
+            acc[i] = acc[i] * x + y;
+    float sum = 0;
+    UNROLL for (int i = 0; i < CHAINS; i++)
+        sum += acc[i][0];
+    return sum > -1.0f ? n * CHAINS * VL * 2 : 0;
+}

@@ -91,6 +91,8 @@ typedef struct tn_winograd_output {
 typedef struct tn_micro {
     const char *name;
     int32_t vector_floats;
+    /* For benchmarks: n turns of independent multiply-adds in registers; returns the floating-point operations done. */
+    int64_t (*multiply_add)(int64_t n);
     int32_t max_rows[TN_MAX_PANELS + 1];   /* [panels] tallest tile of that width; 0: there is none */
     void (*gemm_tile)(const tn_tile *tile, int m, int panels);
     void (*depthwise)(const tn_depthwise *d);

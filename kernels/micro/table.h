@@ -19,6 +19,7 @@
 const tn_micro TABLE_NAME(LEVEL) = {
     .name = TEXT(LEVEL),
     .vector_floats = VL,
+    .multiply_add = multiply_add,
     .max_rows = MAX_ROWS,
     .gemm_tile = gemm_tile,
     .depthwise = depthwise,

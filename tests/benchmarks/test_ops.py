@@ -5,7 +5,8 @@ import pytest
 
 from benchmarks import ops
 from benchmarks.ops import Layer, OpRow
-from tinynet import reference
+from tinynet import kernels, reference
+from tinynet.kernels import engine
 from tinynet.model import Model, random_inputs
 
 
@@ -41,11 +42,41 @@ def test_layers_are_all_the_1x1_and_depthwise_work_of_mobilenet_v1():
     assert total == pytest.approx(0.0306 * 569e6, rel=0.01)
 
 
-def test_peak_chain_shares_its_operands():
-    model = Model(ops.peak_graph(28, 64, 64), threads=1)
-    assert len(model.plan.steps) == ops.PEAK_LAYERS
-    assert all(step.macs == 28 * 64 * 64 for step in model.plan.steps)
-    assert model.memory.arena_bytes <= 2 * 4 * 28 * 64
+@pytest.mark.parametrize("isa", kernels.available())
+def test_peak_counts_every_multiply_add(isa):
+    lanes = engine.vector_floats(isa)
+    assert engine.multiply_add(isa, 7) == 7 * engine.multiply_add(isa, 1) > 0
+    assert engine.multiply_add(isa, 1) % (2 * lanes) == 0
+    peak = ops.Peak(isa)
+    before = peak.gflops
+    peak.sample()
+    assert peak.gflops >= before > 0
+
+
+def test_unknown_level_is_an_error():
+    with pytest.raises(ValueError, match="'avx9' is not available"):
+        engine.multiply_add("avx9", 1)
+    with pytest.raises(ValueError, match="'avx9' is not available"):
+        engine.vector_floats("avx9")
+
+
+def test_bound_is_the_slower_of_arithmetic_and_bytes():
+    class Peak:
+        gflops, mac_per_cycle = 100.0, 32
+
+    bandwidth = {"L2": 50.0, "L3": 20.0, "memory": 10.0}
+
+    def judged(macs, nbytes, ms):
+        row = OpRow("g", "l", "any", "k", 1, ms, macs, nbytes, 2e-6 * macs / ms, 1e-6 * nbytes / ms)
+        ops.judge(row, Peak, bandwidth)
+        return row.bound, row.percent_of_bound, row.percent_of_peak, row.mac_per_cycle
+
+    # 50 million MACs are 1 ms at the peak.
+    assert judged(50_000_000, 100_000, 2.0) == ("FMA", pytest.approx(50), pytest.approx(50), pytest.approx(16))
+    assert judged(1_000_000, 500_000, 0.02)[:2] == ("FMA", pytest.approx(100))
+    assert judged(100_000, 500_000, 0.02)[:2] == ("L2", pytest.approx(50))
+    assert judged(100_000, 2_000_000, 0.1)[:2] == ("L3", pytest.approx(100))
+    assert judged(100_000, 100_000_000, 20.0)[:2] == ("memory", pytest.approx(50))
 
 
 def test_group_is_total_work_over_total_time():
