@@ -36,6 +36,7 @@ from tinynet.converters.onnx_builder import (
 from tinynet.converters.onnx_control import CONTROL, ControlFlow
 from tinynet.converters.onnx_cut import advice, live_nodes, reads
 from tinynet.converters.onnx_fold import FOLDABLE, fold
+from tinynet.converters.onnx_functions import expand, has_body
 from tinynet.converters.onnx_load import (
     MIN_OPSET,
     NARROWED_TYPES,
@@ -212,6 +213,10 @@ class Importer(ControlFlow):
         b.node_name, b.stem = name, next(filter(None, node.output))
         b.outputs_used = [bool(output) and output in self.read for output in node.output]
         first_node = len(self.graph.nodes)
+        defined = schema is not None and (operator is None or operator.function is None and has_body(schema))
+        if defined and not _foldable(node, inputs):
+            self._expand(name, node, schema, inputs)
+            return
         if node.op_type in CONTROL:
             results = self._control(node, name, inputs, attributes)
             first_node = len(self.graph.nodes)      # what the subgraph made keeps its names
@@ -223,30 +228,47 @@ class Importer(ControlFlow):
     def _layers(self, node: onnx.NodeProto, name: str, operator: Operator, version: int, inputs: list[Value | None],
                 attributes: dict[str, Any]) -> list[Value | None]:
         """The node's outputs: known ones at once, otherwise through the layers that its operator's function emits."""
-        key = operator_key(node.domain, node.op_type)
-        if key in FOLDABLE and all(v is None or v.known for v in inputs):
+        if _foldable(node, inputs):
             return self._fold(node, inputs)
         if operator.function is None:
             raise Refuse("its inputs are computed at run time; it is only supported on constants")
-        if key not in _HANDED_ON:
+        if operator_key(node.domain, node.op_type) not in _HANDED_ON:
             inputs = [self.builder.narrow(value) for value in inputs]
         return call(operator, self.builder, inputs, attributes)
 
-    def _lookup(self, node: onnx.NodeProto) -> tuple[Operator, Any]:
-        """The operator and its schema at the model's opset (None: it is the user's); Refuse for what is not implemented."""
+    def _expand(self, name: str, node: onnx.NodeProto, schema: Any, inputs: list[Value | None]) -> None:
+        """The nodes of the operator's definition by other operators."""
+        call = onnx.NodeProto()
+        call.CopyFrom(node)
+        call.name = name
+        body = expand(call, schema, self.source.opset, inputs, self.builder.reserve)
+        if body is None:
+            raise Refuse("it is not implemented for these inputs")
+        wanted = [onnx.ValueInfoProto(name=output) for output in node.output if output and output in self.read]
+        live = live_nodes(onnx.GraphProto(node=body, output=wanted))
+        self.read.update(item for index in live for item in reads(body[index]))
+        for index in sorted(live):
+            self._node(index, body[index])
+
+    def _lookup(self, node: onnx.NodeProto) -> tuple[Operator | None, Any]:
+        """The operator (None: only its definition by others is there) and its schema at the model's opset (None: it is the
+        user's); Refuse for what is not implemented."""
         key, opset = operator_key(node.domain, node.op_type), self.source.opset
         operator, own = OPERATORS.get(key), registered(key)
         if own is not None and (operator is None or operator.function is None):
             return own, None
         if node.domain not in ("", "ai.onnx"):
             raise Refuse(f"operators of the domain {node.domain!r} are not supported; tinynet.register adds one")
-        if operator is None:
-            raise Refuse(REASONS.get(node.op_type, "it is not implemented"))
         try:
             schema = onnx.defs.get_schema(node.op_type, opset)
         except onnx.defs.SchemaError:
             schema = None
-        if schema is None or schema.deprecated:
+        if schema is not None and not schema.deprecated and has_body(schema) and node.op_type not in REASONS and (
+                operator is None or schema.since_version not in operator.versions):
+            return None, schema
+        if operator is None:
+            raise Refuse(REASONS.get(node.op_type, "it is not implemented"))
+        if schema is None or schema.deprecated and schema.since_version not in operator.versions:
             raise Refuse(f"opset {opset} has no such operator")
         if schema.since_version not in operator.versions:
             raise Refuse(f"version {schema.since_version} of it (opset {opset}) is not implemented; "
@@ -282,6 +304,8 @@ class Importer(ControlFlow):
     def _attribute(self, attribute: onnx.AttributeProto) -> Any:
         if attribute.type == onnx.AttributeProto.STRING:
             return bytes(attribute.s).decode("utf-8", "replace")
+        if attribute.type == onnx.AttributeProto.STRINGS:
+            return [bytes(text).decode("utf-8", "replace") for text in attribute.strings]
         value = onnx.helper.get_attribute_value(attribute)
         if isinstance(value, onnx.TensorProto):
             return tensor_array(value, self.source)
@@ -364,6 +388,10 @@ class Importer(ControlFlow):
         if types:
             names = ", ".join(repr(_shortened(info.name)) for info in ends[:8]) + ", ..." * (len(ends) > 8)
             self.notes.append(f"{' and '.join(sorted(types))} data becomes float32" + (f", also {names}" if ends else ""))
+
+
+def _foldable(node: onnx.NodeProto, inputs: list[Value | None]) -> bool:
+    return operator_key(node.domain, node.op_type) in FOLDABLE and all(v is None or v.known for v in inputs)
 
 
 def _check_arity(node: onnx.NodeProto, schema: Any) -> None:

@@ -78,6 +78,11 @@ class Opener(Importer):
         self.graph.nodes.append(Node(f"{PREFIX}{key}", name, names, made, attrs))
         return [Value(node.output[i], (), "float32") if i in places else None for i in range(len(node.output))]
 
+    def _expand(self, name: str, node: onnx.NodeProto, schema: Any, inputs: list[Value | None]) -> None:
+        if schema.has_context_dependent_function:
+            raise Refuse("its definition depends on shapes that stay open; fix them at conversion")
+        super()._expand(name, node, schema, inputs)
+
 
 def open_dims(source: Source, overrides: Mapping[str, Iterable[int]]) -> dict[str, tuple]:
     """Inputs with dimensions that nothing fixes -> their dimensions."""

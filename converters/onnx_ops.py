@@ -14,14 +14,16 @@ Each family of operators is a file with a table `OPERATORS` of its own at its en
 from __future__ import annotations
 
 from tinynet.converters import onnx_ops_binary as binary
-from tinynet.converters import onnx_ops_conv as conv
 from tinynet.converters import onnx_ops_convolution as convolution
 from tinynet.converters import onnx_ops_einsum as einsum
 from tinynet.converters import onnx_ops_image as image
 from tinynet.converters import onnx_ops_index as index
 from tinynet.converters import onnx_ops_math as math
+from tinynet.converters import onnx_ops_matrix as matrix
 from tinynet.converters import onnx_ops_move as move
+from tinynet.converters import onnx_ops_norm as norm
 from tinynet.converters import onnx_ops_pool as pool
+from tinynet.converters import onnx_ops_recurrent as recurrent
 from tinynet.converters import onnx_ops_reduce as reduce
 from tinynet.converters import onnx_ops_resize as resize
 from tinynet.converters.onnx_builder import SHAPE_TYPES, Operator
@@ -30,22 +32,23 @@ from tinynet.converters.onnx_builder import SHAPE_TYPES, Operator
 _CONTROL = {kind: Operator(None, (1, 11, 13, 16, 19, *SHAPE_TYPES)) for kind in ("If", "Loop")}
 _FAMILIES = (
     binary,
-    conv,
     convolution,
     einsum,
     image,
     index,
     math,
+    matrix,
     move,
+    norm,
     pool,
-    resize,
+    recurrent,
     reduce,
+    resize,
 )
 OPERATORS: dict[str, Operator] = dict(sorted(
     (_CONTROL | {kind: entry for family in _FAMILIES for kind, entry in family.OPERATORS.items()}).items()))
 
 _SUBGRAPHS = "it runs a subgraph; export the model so that its control flow is resolved"
-_RECURRENT = "recurrent layers are not supported"
 _QUANTIZED = "8-bit ONNX models are not supported; convert the float32 model"
 _RANDOM = "it makes random numbers at run time"
 _SEQUENCE = "sequences and optional values are not supported"
@@ -53,7 +56,6 @@ _SEQUENCE = "sequences and optional values are not supported"
 # Why an operator that is in no table above is refused, where there is more to say than that it is unknown.
 REASONS: dict[str, str] = {
     **dict.fromkeys(("Scan", "SequenceMap"), _SUBGRAPHS),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), _RECURRENT),
     **dict.fromkeys(("ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv",
                      "QLinearMatMul", "QuantizeLinear"), _QUANTIZED),
     **dict.fromkeys(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",

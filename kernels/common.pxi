@@ -16,6 +16,7 @@ cdef extern from "step.h":
         TN_SQRT
     ctypedef enum tn_binary:
         TN_ADD
+        TN_MUL
     ctypedef enum tn_reduction:
         TN_MAX
         TN_MIN
@@ -68,6 +69,20 @@ cdef extern from "step.h":
         float *y
         int64_t y_row, ldy, rows, columns, channels
         tn_epilogue epilogue
+    ctypedef struct tn_gate:
+        int32_t function
+        float alpha, beta
+    ctypedef struct tn_cell:
+        int64_t hidden, padded
+        const float *x
+        float *z
+        float *h
+        float *c
+        float *y
+        const float *weights
+        float clip
+        int32_t linked
+        tn_gate gate[3]
     ctypedef struct tn_micro:
         const char *name
         int32_t vector_floats
@@ -93,6 +108,14 @@ cdef extern from "step.h":
         void (*lrn)(const float *, float *, int64_t, int64_t, float, float, float, float *) noexcept nogil
         void (*transpose)(const float *, int64_t, float *, int64_t, int64_t, int64_t) noexcept nogil
         void (*transpose_bytes)(const uint8_t *, int64_t, uint8_t *, int64_t, int64_t, int64_t) noexcept nogil
+        void (*gemv)(const float *, int64_t, const float *, int64_t, int64_t, float *) noexcept nogil
+        void (*rnn_cell)(const tn_cell *) noexcept nogil
+        void (*lstm_cell)(const tn_cell *) noexcept nogil
+        void (*gru_gates)(const tn_cell *) noexcept nogil
+        void (*gru_state)(const tn_cell *) noexcept nogil
+        void (*normalize_row)(const float *, const float *, const float *, float *, int64_t, float, int) noexcept nogil
+        void (*normalize_channels)(const float *, const float *, const float *, const float *, float *, int64_t) noexcept nogil
+        void (*squares)(const float *, int64_t, int64_t, const float *, float *, int64_t) noexcept nogil
         void (*winograd_input)(const tn_winograd_input *, int) noexcept nogil
         void (*winograd_output)(const tn_winograd_output *, int) noexcept nogil
         void (*winograd_weights)(const float *, int64_t, float *, int64_t, int64_t, int) noexcept nogil

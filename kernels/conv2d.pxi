@@ -229,68 +229,6 @@ _declare("conv2d_f32", conv2d_f32, sizeof(Conv2dParams),
          "lo* hi* alpha* beta*")
 
 
-# matmul of two run-time tensors: b is packed into panels in scratch memory, then multiplied like weights.
-
-cdef struct MatmulParams:
-    int64_t batch, m, k, n
-
-
-cdef void pack_panels(const float *b, float *panels, int64_t k, int64_t n, int64_t begin, int64_t end) noexcept nogil:
-    cdef int64_t p, i, used
-    for p in range(begin, end):
-        used = min(<int64_t>TN_PANEL, n - p * TN_PANEL)
-        for i in range(k):
-            memcpy(panels + (p * k + i) * TN_PANEL, b + i * n + p * TN_PANEL, used * sizeof(float))
-            memset(panels + (p * k + i) * TN_PANEL + used, 0, (TN_PANEL - used) * sizeof(float))
-
-
-cdef int matmul_f32(const tn_step *s, tn_context *c) noexcept nogil:
-    cdef const MatmulParams *p = <const MatmulParams *>s.param
-    cdef const int64_t *offsets = integers(s, c, 4)    # per matrix: start in a and in b, floats
-    cdef float *packed = floats(s, c, 3)
-    cdef const float *rows[TN_MAX_ROWS]
-    cdef int64_t run[2]
-    cdef int64_t panels = (p.n + TN_PANEL - 1) // TN_PANEL
-    cdef int64_t widest = widest_tile(c.micro), columns = (panels + widest - 1) // widest
-    cdef int64_t begin, end, batch, column, p0, p1, m, i, height
-    cdef tn_tile tile
-    run[0] = 0
-    run[1] = p.k
-    tile.run = run
-    tile.runs = 1
-    tile.panel_stride = p.k * TN_PANEL
-    tile.bias = NULL
-    tile.residual = NULL
-    tile.prefetch = NULL
-    tile.ldc = p.n
-    tile.accumulate = 0
-    tile.last = 0
-    tile.a = rows
-    for batch in range(p.batch):
-        my_part(c, panels, 1, &begin, &end)
-        pack_panels(floats(s, c, 1) + offsets[2 * batch + 1], packed, p.k, p.n, begin, end)
-        tn_barrier(c.team)
-        my_part(c, p.m, 6, &begin, &end)
-        for column in range(columns):
-            p0 = even_share(panels, columns, column)
-            p1 = even_share(panels, columns, column + 1)
-            tile.b = packed + p0 * p.k * TN_PANEL
-            tile.n = min(p1 * TN_PANEL, p.n) - p0 * TN_PANEL
-            m = begin
-            while m < end:
-                height = min(<int64_t>c.micro.max_rows[p1 - p0], end - m)
-                for i in range(height):
-                    rows[i] = floats(s, c, 0) + offsets[2 * batch] + (m + i) * p.k
-                tile.c = floats(s, c, 2) + (batch * p.m + m) * p.n + p0 * TN_PANEL
-                c.micro.gemm_tile(&tile, <int>height, <int>(p1 - p0))
-                m += height
-        tn_barrier(c.team)
-    return 0
-
-
-_declare("matmul_f32", matmul_f32, sizeof(MatmulParams), "batch m k n")
-
-
 # conv_transpose2d, second half: the matrix product has made, for every input pixel, the kh*kw*O values that it adds to
 # the output; each output pixel gathers the few that reach it.
 

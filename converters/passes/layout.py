@@ -34,7 +34,7 @@ FLIP, SOURCE, BORDER, FLATTEN = range(4)        # the roles that a node can have
 IMAGE_KINDS = {"conv2d", "depthwise_conv2d", "conv_transpose2d", "max_pool2d", "average_pool2d", "resize",
                "depth_to_space", "space_to_depth", "channel_shuffle", "batch_norm", "dense", "lrn",
                "im2col2d", "col2im2d", "deform_im2col2d", "max_pool_indices", "max_unpool", "grid_sample", "roi_align",
-               "max_roi_pool"}
+               "max_roi_pool", "layer_norm", "group_norm"}
 
 
 def apply(graph: Graph) -> int:

@@ -115,6 +115,13 @@ def _last_axis(ed, node, op, position, perm):
     return Flip([None if i in op.constant_inputs else perm for i in range(len(node.inputs))], perm, {})
 
 
+def _normalized_rows(ed, node, op, position, perm):
+    """Weights, which may be computed, belong to the last axis."""
+    if position > 0 or perm[-1] != len(perm) - 1:
+        return None
+    return Flip([perm, *[None] * (len(node.inputs) - 1)], perm, {})
+
+
 def _reshape(ed, node, op, position, perm):
     source, target = ed.shape(node.inputs[0]), tuple(op.shape)
     if position < 0:
@@ -183,4 +190,5 @@ _RULES = {
     "reduce_max": _reduce, "reduce_min": _reduce, "reduce_l1": _reduce, "reduce_l2": _reduce, "reduce_sum_square": _reduce,
     "reduce_log_sum_exp": _reduce,
     "dense": _last_axis, "batch_norm": _last_axis, "lrn": _last_axis, "channel_shuffle": _last_axis,
+    "layer_norm": _normalized_rows, "rms_norm": _normalized_rows,
 }

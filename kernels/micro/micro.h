@@ -88,6 +88,30 @@ typedef struct tn_winograd_output {
     tn_epilogue epilogue;
 } tn_winograd_output;
 
+/* Activations of recurrent layers (ONNX's list); f(x) takes alpha and beta where it has parameters. */
+typedef enum tn_gate_function {
+    TN_GATE_SIGMOID, TN_GATE_TANH, TN_GATE_RELU, TN_GATE_AFFINE, TN_GATE_LEAKY_RELU, TN_GATE_THRESHOLDED_RELU,
+    TN_GATE_SCALED_TANH, TN_GATE_HARD_SIGMOID, TN_GATE_ELU, TN_GATE_SOFTSIGN, TN_GATE_SOFTPLUS
+} tn_gate_function;
+
+typedef struct tn_gate {
+    int32_t function;
+    float alpha, beta;
+} tn_gate;
+
+/* One row of one step of a recurrent layer (recurrent.h). */
+typedef struct tn_cell {
+    int64_t hidden;            /* units; in x, gate g starts at g hidden */
+    int64_t padded;            /* the same rounded up to whole panels; in z, gate g starts at g padded */
+    const float *x;            /* input times weights, biases included */
+    float *z;                  /* state times recurrent weights */
+    float *h, *c, *y;          /* state, cell state (LSTM), the step's output */
+    const float *weights;      /* LSTM: peepholes i, o, f or NULL; GRU that is linear before reset: bias of the reset product */
+    float clip;                /* sums are clamped to [-clip, clip] */
+    int32_t linked;            /* LSTM: forget = 1 - input; GRU: linear before reset */
+    tn_gate gate[3];
+} tn_cell;
+
 typedef struct tn_micro {
     const char *name;
     int32_t vector_floats;
@@ -128,6 +152,18 @@ typedef struct tn_micro {
     void (*transpose)(const float *x, int64_t ldx, float *y, int64_t ldy, int64_t rows, int64_t columns);
     /* the same for bytes; rows and columns are at least 16 */
     void (*transpose_bytes)(const uint8_t *x, int64_t ldx, uint8_t *y, int64_t ldy, int64_t rows, int64_t columns);
+    /* y[16 p + j] = sum over i < k of x[i] b[p panel_stride + 16 i + j], p < panels */
+    void (*gemv)(const float *x, int64_t k, const float *b, int64_t panel_stride, int64_t panels, float *y);
+    void (*rnn_cell)(const tn_cell *cell);
+    void (*lstm_cell)(const tn_cell *cell);
+    void (*gru_gates)(const tn_cell *cell);
+    void (*gru_state)(const tn_cell *cell);
+    /* y = (x - mean) / sqrt(mean of (x - mean)^2 + epsilon) scale + shift over n floats; center 0: mean is 0; shift may be NULL */
+    void (*normalize_row)(const float *x, const float *scale, const float *shift, float *y, int64_t n, float epsilon, int center);
+    /* y[c] = (x[c] - mean[c]) gain[c] + shift[c] */
+    void (*normalize_channels)(const float *x, const float *mean, const float *gain, const float *shift, float *y, int64_t n);
+    /* y[c] = sum over i < rows of (x[i ld + c] - mean[c])^2 */
+    void (*squares)(const float *x, int64_t rows, int64_t ld, const float *mean, float *y, int64_t channels);
     void (*winograd_input)(const tn_winograd_input *tile, int size);
     void (*winograd_output)(const tn_winograd_output *tile, int size);
     /* n weights (a multiple of 16): tap (ky, kx) at w + (3 ky + kx) tap -> matrix e at u + e stride */

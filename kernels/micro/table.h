@@ -7,6 +7,8 @@
 #include "reduce.h"
 #include "softmax.h"
 #include "gemm.h"
+#include "recurrent.h"
+#include "normalization.h"
 #include "depthwise.h"
 #include "winograd.h"
 #include "transpose.h"
@@ -37,6 +39,14 @@ const tn_micro TABLE_NAME(LEVEL) = {
     .lrn = lrn,
     .transpose = transpose,
     .transpose_bytes = transpose_bytes,
+    .gemv = gemv,
+    .rnn_cell = rnn_cell,
+    .lstm_cell = lstm_cell,
+    .gru_gates = gru_gates,
+    .gru_state = gru_state,
+    .normalize_row = normalize_row,
+    .normalize_channels = normalize_channels,
+    .squares = squares,
     .winograd_input = winograd_input,
     .winograd_output = winograd_output,
     .winograd_weights = winograd_weights,

@@ -2,6 +2,7 @@
 
 from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     activations,
+    attention,
     batch_norm,
     binary,
     bitwise,
@@ -22,10 +23,12 @@ from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     lrn,
     matmul,
     non_max_suppression,
+    normalization,
     one_hot,
     pad,
     pool2d,
     pool_indices,
+    recurrent,
     reduce,
     resize,
     reverse_sequence,

@@ -112,60 +112,6 @@ def test_conv_transpose_1d(lab, attributes):
     lab.op("ConvTranspose", lab.normal(1, 4, 6), lab.normal(4, 3, 4, seed=1), lab.normal(3, seed=2), **attributes)
 
 
-@pytest.mark.parametrize("opset", [7, 9, 11, 13])
-@pytest.mark.parametrize("trans_a", [0, 1])
-@pytest.mark.parametrize("trans_b", [0, 1])
-@pytest.mark.parametrize("c_shape,kinds", [((5,), 1), ((1, 5), 1), ((1,), 1), ((3, 1), 2), ((3, 5), 2)])
-def test_gemm_constant_b(lab, opset, trans_a, trans_b, c_shape, kinds):
-    a, b = lab.normal(*((4, 3) if trans_a else (3, 4))), lab.normal(*((5, 4) if trans_b else (4, 5)), seed=1)
-    graph = lab.op("Gemm", a, b, lab.normal(*c_shape, seed=2), opset=opset, transA=trans_a, transB=trans_b,
-                   alpha=0.5, beta=-2.0)
-    assert len(graph.nodes) == kinds + trans_a and "dense" in lab.kinds(graph)
-
-
-def test_gemm_other_forms(lab):
-    a, b, c = lab.normal(3, 4), lab.normal(4, 5, seed=1), lab.normal(3, 5, seed=2)
-    lab.op("Gemm", a, b)
-    lab.op("Gemm", a, b, np.float32(3))
-    lab.op("Gemm", a, b, c, run=(0, 2), beta=0.5)
-    lab.op("Gemm", a, b, c, run=(0, 1, 2), alpha=2.0, beta=0.5)
-    lab.op("Gemm", a, b.T.copy(), run=(0, 1), transB=1)
-    lab.op("Gemm", a, b, c, run=(1,), alpha=2.0)
-
-
-def test_gemm_square_weight_read_both_ways(lab):
-    x, w = lab.normal(2, 4), lab.normal(4, 4, seed=1)
-    nodes = [lab.node("Gemm", ["x", "w"], ["a"], transB=1), lab.node("Gemm", ["a", "w"], ["b"]),
-             lab.node("Gemm", ["b", "w"], ["c"], alpha=2.0), lab.node("Gemm", ["c", "w"], ["y"], alpha=2.0, transB=1)]
-    lab.check(lab.model(nodes, {"x": x}, constants={"w": w}), {"x": x})
-
-
-@pytest.mark.parametrize("opset", [7, 9, 13])
-@pytest.mark.parametrize("a,b", [((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((4,), (4,)),
-                                 ((2, 3, 4), (4,)), ((2, 3, 4), (2, 4, 5)), ((4,), (2, 4, 5)),
-                                 ((2, 1, 3, 4), (3, 4, 2))])
-def test_matmul(lab, opset, a, b):
-    x, y = lab.normal(*a), lab.normal(*b, seed=1)
-    for run in ((0,), (1,), (0, 1)):
-        graph = lab.op("MatMul", x, y, opset=opset, run=run)
-        assert ("dense" in lab.kinds(graph)) == (run == (0,) and len(b) <= 2)
-
-
-@pytest.mark.parametrize("opset,extra", [(7, {}), (9, {}), (14, {"training_mode": 0}), (15, {}), (17, {})])
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3), (2, 3, 6), (1, 3, 2, 2, 2)])
-def test_batch_normalization(lab, opset, extra, shape):
-    channel = [lab.normal(3, seed=i) for i in range(3)] + [np.abs(lab.normal(3, seed=3)) + np.float32(0.1)]
-    lab.op("BatchNormalization", lab.normal(*shape, seed=4), *channel, opset=opset, epsilon=1e-3, **extra)
-
-
-def test_batch_normalization_refusals(lab):
-    channel = [lab.normal(3, seed=i) for i in range(4)]
-    assert "training" in lab.reason("BatchNormalization", lab.normal(1, 3, 2, 2), *channel, opset=15, training_mode=1,
-                                    outputs=3)
-    assert "scale computed at run time" in lab.reason("BatchNormalization", lab.normal(1, 3, 2, 2), *channel,
-                                                         run=(0, 1))
-
-
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_lrn(lab, size):
     lab.op("LRN", lab.normal(2, 6, 3, 4), size=size, alpha=0.3, beta=0.6, bias=1.5)
