@@ -179,17 +179,13 @@ def _general(opened: Any, inputs: Mapping[str, Iterable[int]], dims: dict[str, t
     """Layers that take any of the open sizes, if the network has such a form."""
     from tinynet.converters.onnx import Importer
     from tinynet.converters.onnx_open import with_sizes
-    from tinynet.converters.open_sizes import general, samples
-    from tinynet.converters.passes import run_passes
+    from tinynet.converters.open_sizes import general
 
-    shapes = [{**inputs, **{name: with_sizes(extents, name, sizes) for name, extents in dims.items()}}
-              for sizes in samples(dims)]
     fixed = {v.name: v.shape for v in Importer(opened, []).inputs(default)}
-    try:
-        return general(lambda each: run_passes(Importer(opened, []).run(each)), [{**fixed, **each} for each in shapes],
-                       {**fixed, **default})
-    except (UnsupportedOpError, FormatError, InputError):
-        return None
+    return general(
+        lambda each: Importer(opened, []).run(each), dims,
+        lambda sizes: {**fixed, **inputs, **{name: with_sizes(extents, name, sizes) for name, extents in dims.items()}},
+        {**fixed, **default})
 
 
 def register_onnx(domain: str, operator: str) -> Callable[[Callable], Callable]:
