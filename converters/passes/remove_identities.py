@@ -6,6 +6,7 @@
     x * 1, x / 1, x ** 1, x - 0, integer x + 0                                       ->  x
     relu(relu(x)), clip inside clip                                                  ->  one of them
     gather of equally spaced indices                                                 ->  slice (and reshape)
+    expand before what broadcasts anyway                                             ->  nothing
 
 Only where every bit stays: x + 0.0 turns -0.0 into 0.0, which 1 / x can tell apart, so it stays.
 """
@@ -16,6 +17,7 @@ import numpy as np
 
 from tinynet.converters.passes.edit import Editor, has_activation, op_of
 from tinynet.graph import Graph, Node
+from tinynet.ops import ShapeError
 
 NEUTRAL = {"mul": 1, "div": 1, "pow": 1, "sub": 0, "add": 0}
 
@@ -24,7 +26,7 @@ def apply(graph: Graph) -> int:
     ed = Editor(graph)
     count = 0
     for node in ed.nodes():
-        count += _gather(ed, node) or _clamps(ed, node)
+        count += _gather(ed, node) or _clamps(ed, node) or _expanded(ed, node)
         if not ed.alive(node):
             continue
         same = _same(ed, node)
@@ -107,6 +109,27 @@ def merged_clamps(first: str, first_attrs: dict, then: str, then_attrs: dict) ->
 
 def _bounds(kind: str, attrs: dict) -> tuple[float, float]:
     return (0.0, np.inf) if kind == "relu" else (attrs.get("alpha", 0.0), attrs.get("beta", 0.0))
+
+
+def _expanded(ed: Editor, node: Node) -> int:
+    """x / expand(y) -> x / y, where the kind's own broadcasting gives the same shape."""
+    op = op_of(node)
+    if not op.elementwise or len(node.inputs) < 2:
+        return 0
+    count = 0
+    for i, name in enumerate(node.inputs):
+        maker = ed.made_by(name, "expand")
+        if maker is None:
+            continue
+        inputs = [maker.inputs[0] if k == i else other for k, other in enumerate(node.inputs)]
+        try:
+            same = op.infer(*(ed.spec(n) for n in inputs))[0] == ed.spec(node.outputs[0])
+        except ShapeError:
+            same = False
+        if same:
+            ed.set_inputs(node, inputs)
+            count += 1
+    return count
 
 
 def _gather(ed: Editor, node: Node) -> int:

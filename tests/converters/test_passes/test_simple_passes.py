@@ -38,6 +38,29 @@ def test_a_constant_that_would_grow_stays_a_node(net, tools):
     assert kinds(graph) == {"expand": 1, "add": 1}
 
 
+EXPANDED = {
+    "one side": (lambda n, x, y: n.op("div", x, n.op("expand", y, shape=(2, 5))), {"div": 1}),
+    "the other": (lambda n, x, y: n.op("sub", n.op("expand", y, shape=(2, 5)), x), {"sub": 1}),
+    "to more axes": (lambda n, x, y: n.op("add", n.op("reshape", x, shape=(1, 2, 5)), n.op("expand", y, shape=(1, 2, 5))),
+                     {"reshape": 1, "add": 1}),
+    "both, and one is needed": (lambda n, x, y: n.op("mul", n.op("expand", y, shape=(2, 3)), n.op("expand", y, shape=(2, 3))),
+                                {"expand": 1, "mul": 1}),
+    "larger than the other side": (lambda n, x, y: n.op("mul", x, n.op("expand", y, shape=(4, 2, 5))), {"expand": 1, "mul": 1}),
+    "of one tensor": (lambda n, x, y: n.op("exp", n.op("expand", y, shape=(2, 5))), {"expand": 1, "exp": 1}),
+    "the slopes of a prelu": (lambda n, x, y: n.op("prelu", x, n.op("expand", y, shape=(2, 5))), {"prelu": 1}),
+    "what a prelu works on": (lambda n, x, y: n.op("prelu", n.op("expand", y, shape=(2, 5)), x), {"expand": 1, "prelu": 1}),
+}
+
+
+@pytest.mark.parametrize("name", EXPANDED)
+def test_what_broadcasts_needs_no_expand(net, tools, name):
+    _, rewritten, kinds = tools
+    build, left = EXPANDED[name]
+    x, y = net.input(2, 5), net.input(2, 1)
+    graph = rewritten(remove_identities.apply, net.graph(build(net, x, y)), tolerance=0)
+    assert kinds(graph) == left
+
+
 IDENTITIES = {
     "reshape": (lambda n, x: n.op("reshape", x, shape=(1, 2, 3, 4)), {}),
     "expand": (lambda n, x: n.op("expand", x, shape=(1, 2, 3, 4)), {}),
