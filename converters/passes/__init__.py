@@ -19,6 +19,7 @@ from tinynet.converters.passes import (
     fuse_attention,
     fuse_matmul,
     fuse_residual,
+    group_norms,
     layout,
     matmul_to_dense,
     merge_duplicates,
@@ -28,6 +29,7 @@ from tinynet.converters.passes import (
     remove_identities,
     shuffles,
     sink_reshapes,
+    split_dense,
 )
 from tinynet.graph import Graph
 
@@ -41,6 +43,7 @@ PASSES: dict[str, Pass] = {
     "merge duplicates": merge_duplicates.apply,
     "recognise shuffles": shuffles.apply,
     "recognise normalizations": normalizations.apply,
+    "recognise group norms": group_norms.apply,
     "recognise activations": activations.apply,
     "merge moves": merge_moves.apply,
     "matmul to dense": matmul_to_dense.apply,
@@ -49,6 +52,7 @@ PASSES: dict[str, Pass] = {
     "shorten moves": merge_moves.apply,
     "fold pads": fold_pads.apply,
     "fold affine": fold_affine.apply,
+    "split dense": split_dense.apply,
     "fuse matmul": fuse_matmul.apply,
     "fuse attention": fuse_attention.apply,
     "fuse residuals": fuse_residual.apply,

@@ -8,6 +8,7 @@
     x clip(x + 3, 0, 6) / 6,  x hard_sigmoid(x)       ->  hard_swish
     x sigmoid(x)                                      ->  silu
     x / (1 + abs x)                                   ->  softsign
+    where(x > 20, x, softplus(x))                     ->  softplus
     x tanh(softplus(x))                               ->  mish
     x (1 + erf(x / sqrt 2)) / 2                       ->  gelu
     x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2   ->  gelu_tanh; also with x (1 + 0.044715 x^2) inside
@@ -30,7 +31,7 @@ def apply(graph: Graph) -> int:
     ed = Editor(graph)
     count = 0
     for node in ed.nodes():
-        count += _clamp(ed, node) or _slope(ed, node) or _softsign(ed, node)
+        count += _clamp(ed, node) or _slope(ed, node) or _softsign(ed, node) or _softplus(ed, node)
     for node in reversed(ed.nodes()):                    # the outermost product first
         if ed.alive(node) and node.op in ("mul", "div", "clip"):
             count += _product(ed, node) if node.op != "clip" else _affine_clip(ed, node)
@@ -100,6 +101,19 @@ def _softsign(ed: Editor, node: Node) -> int:
     if magnitude is None or magnitude.inputs[0] != node.inputs[0]:
         return 0
     return _become(ed, node, "softsign", node.inputs[0])
+
+
+def _softplus(ed: Editor, node: Node) -> int:
+    """where(x > c, x, softplus(x)): from 17 on both are the same float32 number."""
+    if node.op != "where":
+        return 0
+    condition, x, other = node.inputs
+    above, smooth = ed.made_by(condition, "greater", "greater_or_equal"), ed.made_by(other, "softplus")
+    if above is None or smooth is None or above.inputs[0] != x or smooth.inputs[0] != x:
+        return 0
+    bound = ed.scalar(above.inputs[1])
+    return _become(ed, node, "softplus", x) if bound is not None and bound >= 17 and ed.shape(x) == ed.shape(
+        node.outputs[0]) else 0
 
 
 def _factors(ed: Editor, node: Node) -> tuple[float, list[str]]:

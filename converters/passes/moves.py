@@ -103,6 +103,14 @@ def steps(move: Move) -> list[tuple[str, tuple[int, ...]]]:
     return best
 
 
+def transposed_last(move: Move) -> list[tuple[str, tuple[int, ...]]] | None:
+    """The spelling reshape, transpose (the reshape also where it changes nothing), if there is one."""
+    back = _direct(move.inverse())
+    if back is None or move.is_view:
+        return None
+    return [("reshape", tuple(move.target[p] for p in back)), ("transpose", inverse(back))]
+
+
 def _cuts(sizes) -> set[int]:
     """Products of the last sizes: where the flat data is cut, counted from its end."""
     cuts, product = {1}, 1

@@ -33,6 +33,7 @@ SPELLINGS = {
         lambda n, x: n.op("div", x, n.op("add", n.op("abs", x), 1.0)),
         lambda n, x: n.op("div", x, n.op("add", 1.0, n.op("abs", x))),
     ],
+    "softplus": [lambda n, x: n.op("where", n.op("greater", x, 20.0), x, n.op("softplus", x))],
     "mish": [
         lambda n, x: n.op("mul", x, n.op("tanh", n.op("softplus", x))),
         lambda n, x: n.op("mul", n.op("tanh", n.op("softplus", x)), x),
@@ -78,6 +79,9 @@ OTHERS = {
     "softsign of another": lambda n, x, y: n.op("div", y, n.op("add", n.op("abs", x), 1.0)),
     "softsign upside down": lambda n, x, y: n.op("div", n.op("add", n.op("abs", x), 1.0), x),
     "wide softsign": lambda n, x, y: n.op("div", x, n.op("add", n.op("abs", x), 2.0)),
+    "softplus that ends at 1": lambda n, x, y: n.op("where", n.op("greater", x, 1.0), x, n.op("softplus", x)),
+    "softplus where another is large": lambda n, x, y: n.op("where", n.op("greater", y, 20.0), x, n.op("softplus", x)),
+    "softplus where x is small": lambda n, x, y: n.op("where", n.op("greater", 20.0, x), x, n.op("softplus", x)),
     "mish of another": lambda n, x, y: n.op("mul", y, n.op("tanh", n.op("softplus", x))),
     "mish of twice as much": lambda n, x, y: n.op("mul", x, n.op("tanh", n.op("softplus", n.op("mul", 2.0, x)))),
     "gelu with another power": lambda n, x, y: n.op("mul", 0.5, n.op("mul", x, n.op("add", n.op("tanh", n.op(
