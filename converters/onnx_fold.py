@@ -14,6 +14,8 @@ from tinynet.converters.onnx_builder import Malformed, Refuse
 # What one folded tensor may hold beyond the size of its own inputs: generous for anchors and grids, and small enough
 # that a hostile file cannot make the converter allocate without end.
 MAX_ELEMENTS = 1 << 24
+# ConstantOfShape takes no memory until a layer wants its elements: some test networks spell all their weights so.
+MAX_EQUAL_ELEMENTS = 1 << 27
 
 _BROADCAST = frozenset((
     "Add And Div Equal Expand Greater GreaterOrEqual Less LessOrEqual Max Mean "
@@ -37,6 +39,9 @@ def fold(node: onnx.NodeProto, opset: int, inputs: dict[str, np.ndarray]) -> lis
     """
     arrays = [inputs[name] if name else None for name in node.input]
     elements = _output_elements(node, arrays)
+    if node.op_type == "ConstantOfShape" and MAX_ELEMENTS < elements <= MAX_EQUAL_ELEMENTS:
+        shape, one = tuple(_counts(arrays[0])), {**inputs, node.input[0]: np.ones(1, np.int64)}
+        return [np.broadcast_to(_evaluate(node, opset, one)[0], shape)]
     if elements > max(MAX_ELEMENTS, sum(a.size for a in arrays if a is not None)):
         raise Refuse(f"its constant result of {elements} elements is too large")
     with np.errstate(all="ignore"), warnings.catch_warnings():

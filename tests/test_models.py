@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import tinynet
-from tinynet.errors import UnsupportedOpError
 
 pytest.importorskip("onnx")
 
@@ -24,7 +23,7 @@ ZOO = os.environ.get("TINYNET_ZOO")
 TOLERANCE = 1e-4
 
 ONNX_FILES = sorted(p for p in (SHARED / "models").glob("*/model*.onnx")
-                    if "qdq" not in p.name and p.parent.name != "mnist_lstm")
+                    if "qdq" not in p.name)
 needs_models = pytest.mark.skipif(not ONNX_FILES, reason="no model collection: set TINYNET_SHARED to its folder")
 
 
@@ -95,13 +94,7 @@ def test_photographs(picture, label, tmp_path):
     assert tinynet.load(target)(SHARED / "images" / picture).label == label
 
 
-@needs_models
-def test_recurrent_network_is_refused_in_one_message():
-    with pytest.raises(UnsupportedOpError, match="LSTM"):
-        tinynet.load(SHARED / "models" / "mnist_lstm" / "model.onnx")
-
-
-ZOO_FILES = sorted(p for p in Path(ZOO).glob("*.onnx") if p.stem not in ("gru_classifier", "lstm_classifier")) if ZOO else []
+ZOO_FILES = sorted(Path(ZOO).glob("*.onnx")) if ZOO else []
 
 
 @pytest.mark.skipif(not ZOO_FILES, reason="no generated networks: set TINYNET_ZOO to a folder with them")

@@ -14,7 +14,6 @@ from onnx import numpy_helper
 
 import tinynet
 from tinynet.converters import convert_bytes
-from tinynet.errors import UnsupportedOpError
 
 onnxruntime = pytest.importorskip("onnxruntime")
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -22,7 +21,6 @@ FILES = sorted(FOLDER.glob("light_*.onnx"))
 DAILY = ("light_squeezenet", "light_shufflenet", "light_inception_v1")
 pytestmark = pytest.mark.skipif(not FILES, reason="this onnx package has no light networks")
 # A dense layer's weights are one ConstantOfShape of more elements than the converter computes from a few bytes.
-TOO_LARGE = ("light_bvlc_alexnet", "light_vgg19", "light_zfnet512")
 # Relative to the range of the output.
 TOLERANCE = 1e-4
 
@@ -51,9 +49,7 @@ def picture(session) -> dict[str, np.ndarray]:
     return {given.name: np.random.default_rng(1).standard_normal(given.shape, np.float32)}
 
 
-def test_as_it_is_gives_the_stored_output(path, request):
-    if path.stem in TOO_LARGE:
-        request.applymarker(pytest.mark.xfail(raises=UnsupportedOpError, strict=True, reason="constant result is too large"))
+def test_as_it_is_gives_the_stored_output(path):
     model = tinynet.load(path)
     assert not model.plan.python_steps
     wanted = numpy_helper.to_array(onnx.load_tensor(path.with_name(f"{path.stem}_output_0.pb")))
