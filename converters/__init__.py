@@ -75,6 +75,7 @@ def convert_bytes(
     from tinynet.converters.onnx_load import open_source
     from tinynet.converters.passes import PASSES
     from tinynet.converters.writer import write
+    from tinynet.plan import check_graph
 
     stages = len(PASSES) + 4
     done = [0]
@@ -92,9 +93,9 @@ def convert_bytes(
     if model is not None:
         plan = model.plan
         graph.meta.macs, graph.meta.arena_bytes = plan.macs, plan.memory.arena_bytes
-        if graph is model.graph:
-            for row in plan.steps:
-                row.node.macs = max(row.node.macs, row.macs)
+        if not graph.source:
+            for node, macs in zip(graph.nodes, check_graph(graph)[1], strict=True):
+                node.macs = macs
         if plan.python_steps:
             notes.append(f"these layers have no native kernel and run in numpy: {', '.join(plan.python_steps)}")
         step("recording the self-test")

@@ -62,7 +62,7 @@ _SETTINGS = frozenset(("Clip", "Dropout", "Pad", "Resize", "Upsample"))
 def import_onnx(source: Any, *, input_shapes: Mapping[str, Iterable[int]] | None = None,
                 constants: Mapping[str, Any] | None = None, outputs: Iterable[str] | None = None,
                 notes: list[str] | None = None, name: str | None = None) -> Graph:
-    """The graph of an ONNX model (opset 7 to 21; others where every operator used is at an implemented version).
+    """The graph of an ONNX model (opset 7 to 26; others where every operator used is at an implemented version).
 
     source        path, bytes or onnx.ModelProto; external data is read from the model's own folder only
     input_shapes  input name -> shape, for dimensions that the model leaves open

@@ -19,7 +19,7 @@ from tinynet.converters.onnx_builder import RUNTIME_DTYPES, Value, narrow_dtype
 from tinynet.converters.onnx_cut import cut
 from tinynet.errors import FileError, FormatError, UnsupportedError, UsageError
 
-MIN_OPSET, TESTED_OPSET = 7, 21
+MIN_OPSET, TESTED_OPSET = 7, 26
 # Tensor types that are computed as float32 -> their names.
 NARROWED_TYPES = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.DOUBLE: "float64",
                   onnx.TensorProto.BFLOAT16: "bfloat16"}

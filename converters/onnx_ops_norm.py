@@ -12,11 +12,12 @@ from tinynet.converters.onnx_window import channels_last
 
 def batch_normalization(b: Builder, x: Value, scale: Value, shift: Value, mean: Value, var: Value, *,
                         epsilon: float = 1e-5, momentum: float = 0.9, spatial: int = 1,
-                        training_mode: int = 0) -> Value:
-    """Inference form: (x - mean) / sqrt(var + epsilon) * scale + shift, per channel of axis 1; per element of a picture
-    if not `spatial`."""
-    if training_mode or any(b.outputs_used[1:]):
-        raise Refuse("training form (training_mode or the mean/var outputs are used); export the model in eval mode")
+                        training_mode: int = 0) -> Value | list[Value]:
+    """(x - mean) / sqrt(var + epsilon) * scale + shift, per channel of axis 1; per element of a picture if not `spatial`.
+
+    With training_mode (since 14): mean and variance of x itself, and the running ones, updated, as further outputs."""
+    if any(b.outputs_used[1:]) and not training_mode:
+        raise Refuse("its mean and variance outputs are used; export the model in eval mode")
     if x.rank < 1:
         raise Malformed("input of rank 0, expected at least 1")
     # The specification: a tensor of rank 1 has one channel.
@@ -24,6 +25,8 @@ def batch_normalization(b: Builder, x: Value, scale: Value, shift: Value, mean: 
     for what, value in (("scale", scale), ("bias", shift), ("mean", mean), ("variance", var)):
         if value.shape != shape:
             raise Malformed(f"{what} has shape {list(value.shape)}, expected {list(shape)}")
+    if training_mode:
+        return _trained_batch_norm(b, x, scale, shift, (mean, var), epsilon, momentum)
     if not spatial or x.rank < 2 or not all(v.known for v in (scale, shift, mean, var)):
         return _computed_batch_norm(b, x, (scale, shift, mean, var), epsilon, bool(spatial) and x.rank > 1)
     arrays = [value.data.astype(np.float64) for value in (scale, shift, mean, var)]
@@ -46,6 +49,26 @@ def _computed_batch_norm(b: Builder, x: Value, weights: tuple[Value, ...], epsil
                              for v, part in ((gain, "gain_column"), (shift, "shift_column"), (mean, "mean_column")))
     centred = b.emit("sub", x, mean, part="centred")
     return b.emit("add", b.emit("mul", centred, gain, part="scaled"), shift)
+
+
+def _trained_batch_norm(b: Builder, x: Value, scale: Value, shift: Value, running: tuple[Value, Value], epsilon: float,
+                        momentum: float) -> list[Value]:
+    """Y, running mean, running variance (of the population, BatchNormalization-14)."""
+    axes = tuple(i for i in range(x.rank) if i != 1)
+    mean = b.emit("reduce_mean", x, axes=axes, part="mean")
+    centred = b.emit("sub", x, mean, part="deviations")
+    var = b.emit("reduce_mean", b.emit("mul", centred, centred, part="squares"), axes=axes, part="variance")
+    found = [b.reshape(v, running[0].shape, part) for v, part in ((mean, "mean_row"), (var, "variance_row"))]
+    y = _computed_batch_norm(b, x, (scale, shift, *found), epsilon, x.rank > 1)
+    updated = []
+    for old, new, used, part in zip(running, found, [*b.outputs_used[1:], False, False], ("mean", "variance"), strict=False):
+        if not used:
+            updated.append(None)
+            continue
+        kept, added = (b.emit("mul", v, b.known(np.float32(f)), part=f"{part}_{n}")
+                       for v, f, n in ((old, momentum, "kept"), (new, 1 - momentum, "added")))
+        updated.append(b.emit("add", kept, added, part=f"running_{part}"))
+    return [y, *updated]
 
 
 def layer_normalization(b: Builder, x: Value, scale: Value, shift: Value | None = None, *, axis: int = -1,

@@ -47,12 +47,6 @@ def test_variants_of_the_face_detector(lab, file):
     assert run_case(lab, folder, file, first) <= 1e-4
 
 
-def test_the_lstm_is_unsupported(lab):
-    with pytest.raises(UnsupportedOpError, match="LSTM") as caught:
-        lab.import_(SHARED / "mnist_lstm" / "model.onnx")
-    assert list(caught.value.operators) == ["LSTM"]
-
-
 def test_a_file_of_ir_version_1(lab):
     with pytest.raises(UnsupportedError, match="IR version 1 without an operator set"):
         lab.import_(SHARED / "super_resolution" / "original_ir1.onnx")

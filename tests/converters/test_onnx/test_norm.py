@@ -36,10 +36,26 @@ def test_batch_normalization_per_element(lab):
         np.testing.assert_allclose(reference.run(lab.import_(model), feeds)["y"], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (7, 3), (2, 3, 6)])
+@pytest.mark.parametrize("run", [(0,), (0, 1, 2, 3, 4)])
+def test_batch_normalization_in_training(lab, shape, run):
+    """Statistics of the input itself, and the running ones."""
+    channel = [lab.normal(3, seed=i) for i in range(3)] + [np.abs(lab.normal(3, seed=3)) + np.float32(0.1)]
+    x = lab.normal(*shape, seed=4)
+    model, feeds = lab.one("BatchNormalization", x, *channel, opset=15, run=run, outputs=3, training_mode=1, momentum=0.7)
+    axes = tuple(i for i in range(x.ndim) if i != 1)
+    mean, var = x.mean(axes), x.var(axes)
+    column = (3, *(1,) * (x.ndim - 2))
+    y = (x - mean.reshape(column)) / np.sqrt(var + 1e-5).reshape(column)
+    y = y * channel[0].reshape(column) + channel[1].reshape(column)
+    found = reference.run(lab.import_(model), feeds)
+    for got, right in zip(found.values(), (y, 0.7 * channel[2] + 0.3 * mean, 0.7 * channel[3] + 0.3 * var), strict=True):
+        np.testing.assert_allclose(got, right, atol=2e-5)
+
+
 def test_batch_normalization_refusals(lab):
     channel = [lab.normal(3, seed=i) for i in range(4)]
-    assert "training" in lab.reason("BatchNormalization", lab.normal(1, 3, 2, 2), *channel, opset=15, training_mode=1,
-                                    outputs=3)
+    assert "mean and variance outputs" in lab.reason("BatchNormalization", lab.normal(1, 3, 2, 2), *channel, opset=9, outputs=3)
     model, _ = lab.one("BatchNormalization", lab.normal(1, 3, 2, 2), *channel[:3], lab.normal(2))
     with pytest.raises(FormatError, match=r"variance has shape \[2\], expected \[3\]"):
         lab.import_(model)
