@@ -67,8 +67,7 @@ class TypedNet(Net):
             own = [d if self.maybe() else 1 for d in shape[self.number(0, len(shape)):]]
             return self.exact_constant(dtype, *own), shape
 
-        y = self.tensor(self.broadcasts(shape), (dtype,))
-        assert y is not None
+        y = self.tensor(self.broadcasts(shape), (dtype,)) or x
         return y, np.broadcast_shapes(shape, self.shapes[y])
 
     # ---- what grows
