@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(wildcard kernels/*.pyx kernels/*.pxi kernels/*.h kernels/micro/*.c kernels/micro/*.h)
+SOURCES := setup.py pyproject.toml $(wildcard kernels/*.pyx kernels/*.pxi kernels/*.h kernels/micro/*.c kernels/micro/*.h kernels/micro/int8/*.c kernels/micro/int8/*.h)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help demo test test-long lint bench schema cross cross-deps dist clean
@@ -35,7 +35,7 @@ lint: $(VENV)/.test  ## style of Python; warnings of C; also for aarch64 where i
 	$(BIN)/ruff check .
 	@for cc in gcc aarch64-linux-gnu-gcc; do \
 	  command -v $$cc >/dev/null || { echo "skipped $$cc: not installed (make cross-deps)"; continue; }; \
-	  for f in kernels/micro/*.c; do \
+	  for f in kernels/micro/*.c kernels/micro/int8/*.c; do \
 	    $$cc -O2 -fno-math-errno -fno-trapping-math -Wall -Wextra -Werror -fsyntax-only $$f || exit 1; \
 	  done; echo "$$cc: no warnings"; \
 	done

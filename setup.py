@@ -13,8 +13,8 @@ os.chdir(HERE)
 if sys.platform == "win32":
     sys.exit("tinynet needs a POSIX system with gcc or clang; Windows was not tried: use WSL")
 
-MICRO = sorted(str(p.relative_to(HERE)) for p in (HERE / "kernels" / "micro").glob("*.c"))
-DEPENDS = sorted(str(p.relative_to(HERE)) for pattern in ("*.pxi", "*.h", "micro/*.h")
+MICRO = sorted(str(p.relative_to(HERE)) for p in (HERE / "kernels" / "micro").rglob("*.c"))
+DEPENDS = sorted(str(p.relative_to(HERE)) for pattern in ("*.pxi", "*.h", "micro/*.h", "micro/int8/*.h")
                  for p in (HERE / "kernels").glob(pattern))
 
 # -fno-math-errno and -fno-trapping-math change no value; they let sqrtf and comparisons become plain instructions.

@@ -198,7 +198,7 @@ def main(levels: list[str] | None, repeat: int, json_name: str | None) -> int:
     rows: list[OpRow] = []
     peaks: dict[str, float] = {}
     bandwidth = bandwidths(repeat)
-    for isa in levels or kernels.available():
+    for isa in levels or kernels.available(integers=False):
         progress(f"{isa} ...")
         found, peaks[isa] = measure_level(isa, repeat, bandwidth)
         rows += found

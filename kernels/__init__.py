@@ -14,14 +14,14 @@ from tinynet.kernels import engine
 
 ISA_VARIABLE = "TINYNET_ISA"
 # Every level of the project on any machine, weakest first: a misspelt name and a level of another CPU get different lines.
-KNOWN = ("scalar", "sse2", "avx2", "avx512", "neon")
+KNOWN = ("scalar", "sse2", "sse4.1", "avx2", "avxvnni", "avxvnni_evex", "avx512", "avx512vnni", "neon", "neon_dot")
 
 _forced: list[str] = []
 
 
-def available() -> tuple[str, ...]:
-    """Levels that this build and this CPU have, weakest first."""
-    return tuple(name for name, usable in engine.levels() if usable)
+def available(integers: bool = True) -> tuple[str, ...]:
+    """Levels that this build and this CPU have, weakest first; without `integers`, those that differ in kernels for floats."""
+    return tuple(name for name, usable, floats in engine.levels() if usable and (integers or name == floats))
 
 
 def isa() -> str:
@@ -48,4 +48,4 @@ def use_isa(name: str) -> Iterator[None]:
 
 def cpu_features() -> dict[str, bool]:
     """Level name -> does this CPU have it, for the levels of this build."""
-    return dict(engine.levels())
+    return {name: usable for name, usable, _ in engine.levels()}

@@ -119,9 +119,12 @@ cdef extern from "step.h":
         void (*winograd_input)(const tn_winograd_input *, int) noexcept nogil
         void (*winograd_output)(const tn_winograd_output *, int) noexcept nogil
         void (*winograd_weights)(const float *, int64_t, float *, int64_t, int64_t, int) noexcept nogil
+    ctypedef struct tn_int8:
+        int64_t (*multiply_add)(int64_t) noexcept nogil
     ctypedef struct tn_context:
         char **base
         const tn_micro *micro
+        const tn_int8 *int8
         int thread, threads
         tn_team *team
     ctypedef struct tn_step
@@ -133,7 +136,8 @@ cdef extern from "step.h":
         int64_t offset[12]
         int64_t param[40]
     const tn_micro *tn_micro_find(const char *name) nogil
-    const char *tn_micro_level(int i, int *usable) nogil
+    const tn_int8 *tn_int8_find(const char *name) nogil
+    const char *tn_level(int i, int *usable, const char **floats) nogil
     ctypedef void (*tn_job)(void *, int, int, tn_team *) noexcept nogil
     void tn_run_job(tn_job job, void *argument, int threads) nogil
     void tn_barrier(tn_team *team) nogil

@@ -79,15 +79,17 @@ cdef enum:
 
 
 def levels() -> list:
-    """(name, usable on this CPU) of every instruction set level in this build, weakest first."""
+    """(name, usable on this CPU, level whose kernels for floats it has) of every instruction set level in this build,
+    weakest first."""
     cdef int i = 0, usable = 0
     cdef const char *name
+    cdef const char *base = NULL
     found = []
     while True:
-        name = tn_micro_level(i, &usable)
+        name = tn_level(i, &usable, &base)
         if name == NULL:
             return found
-        found.append(((<bytes>name).decode(), bool(usable)))
+        found.append(((<bytes>name).decode(), bool(usable), (<bytes>base).decode()))
         i += 1
 
 
@@ -191,6 +193,7 @@ cdef struct Job:
     int64_t first, last
     char **base
     const tn_micro *micro
+    const tn_int8 *int8
     int64_t *times        # [last - first] nanoseconds, or NULL
     int status            # first failure
     int64_t failed
@@ -206,6 +209,7 @@ cdef void run_steps(void *argument, int thread, int threads, tn_team *team) noex
     cdef bint pending = False      # thread 0 has done steps that the others have not waited for
     mine.base = job.base
     mine.micro = job.micro
+    mine.int8 = job.int8
     mine.thread = thread
     mine.threads = threads
     mine.team = team
@@ -235,6 +239,7 @@ cdef void single_step(void *argument, int thread, int threads, tn_team *team) no
     cdef int status
     c.base = job.base
     c.micro = job.micro
+    c.int8 = job.int8
     c.thread = 0
     c.threads = 1
     c.team = team
@@ -262,6 +267,15 @@ def multiply_add(str isa, int64_t n) -> int:
     if micro == NULL:
         raise ValueError(f"instruction set level {isa!r} is not available on this CPU")
     return micro.multiply_add(n)
+
+
+def multiply_add_int8(str isa, int64_t n) -> int:
+    """The same for integers: multiply-accumulates of 8-bit numbers (16-bit ones where there is no dot product) done."""
+    name = isa.encode()
+    cdef const tn_int8 *int8 = tn_int8_find(name)
+    if int8 == NULL:
+        raise ValueError(f"instruction set level {isa!r} is not available on this CPU")
+    return int8.multiply_add(n)
 
 
 def vector_floats(str isa) -> int:
@@ -297,11 +311,13 @@ cdef class Program:
     cdef readonly int64_t count
     cdef int64_t room
     cdef const tn_micro *micro
+    cdef const tn_int8 *int8
     cdef readonly str isa
 
     def __cinit__(self, str isa):
         name = isa.encode()
         self.micro = tn_micro_find(name)
+        self.int8 = tn_int8_find(name)
         if self.micro == NULL:
             raise ValueError(f"instruction set level {isa!r} is not available on this CPU")
         self.isa = isa
@@ -374,6 +390,7 @@ cdef class Program:
             job.last = last
             job.base = base
             job.micro = self.micro
+            job.int8 = self.int8
             job.status = 0
             job.failed = -1
             with nogil:

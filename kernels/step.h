@@ -3,6 +3,7 @@
 #define TINYNET_STEP_H
 
 #include "micro/micro.h"
+#include "micro/int8/int8.h"
 #include "micro/threads.h"
 
 enum { TN_MAX_OPERANDS = 12, TN_MAX_PARAMS = 40 };
@@ -10,6 +11,7 @@ enum { TN_MAX_OPERANDS = 12, TN_MAX_PARAMS = 40 };
 typedef struct tn_context {
     char *const *base;         /* [spaces] start of each memory space: arena, weights, constants, scratch, inputs, outputs */
     const tn_micro *micro;
+    const tn_int8 *int8;
     int thread, threads;       /* which part of the work is mine */
     tn_team *team;
 } tn_context;

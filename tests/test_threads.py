@@ -56,7 +56,7 @@ def bits(results):
     return {n: a.tobytes() for n, a in results.items()}
 
 
-@pytest.mark.parametrize("level", kernels.available())
+@pytest.mark.parametrize("level", kernels.available(integers=False))
 def test_same_bits_whatever_the_number_of_threads(net, level):
     with kernels.use_isa(level):
         models = [net.model(threads=t) for t in (1, 2, 3, 7)]

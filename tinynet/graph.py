@@ -13,18 +13,33 @@ from tinynet.record import Record
 DTYPES = {"float32": 4, "int64": 8, "int32": 4, "uint8": 1, "int8": 1, "bool": 1, "float16": 2, "float64": 8}
 
 
+class Integers(Record):
+    """Where the numbers of a float32 constant come from: (values - zero) scale, exactly.  Arrays: values uint8, int8 or
+    int32 of the constant's shape; scale float32 and zero int32 of its rank, with extent 1 along the axes that share them."""
+
+    __slots__ = ("values", "scale", "zero")
+
+    def __init__(self, values: Any, scale: Any, zero: Any):
+        self.values = values
+        self.scale = scale
+        self.zero = zero
+
+
 class Tensor(Record):
     """One value.  `data` is None for what is computed at run time; a constant holds a numpy array, or, straight
-    from a file, any buffer of `nbytes` bytes in the order that `layout` names (see `tinynet/layouts.py`)."""
+    from a file, any buffer of `nbytes` bytes in the order that `layout` names (see `tinynet/layouts.py`).
+    `integers`: during conversion only, and lost by every rewrite that makes other numbers."""
 
-    __slots__ = ("name", "shape", "dtype", "data", "layout")
+    __slots__ = ("name", "shape", "dtype", "data", "layout", "integers")
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: str = "float32", data: Any = None, layout: str = "plain"):
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: str = "float32", data: Any = None, layout: str = "plain",
+                 integers: Integers | None = None):
         self.name = name
         self.shape = shape
         self.dtype = dtype
         self.data = data
         self.layout = layout
+        self.integers = integers
 
     @property
     def size(self) -> int:

@@ -1,53 +1,96 @@
-/* The levels of this build, weakest first, and whether this CPU has them.  `__builtin_cpu_supports` includes the operating
+/* The levels of this build, weakest first, and whether this CPU has them.  A level is a table for floats and one for integers.  `__builtin_cpu_supports` includes the operating
    system's part (XSAVE of the wide registers). */
 #include <stddef.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__linux__)
+#include <sys/auxv.h>
+#endif
 #include "micro.h"
+#include "int8/int8.h"
 
 extern const tn_micro tn_micro_scalar;
+extern const tn_int8 tn_int8_scalar;
 #if defined(__x86_64__)
 extern const tn_micro tn_micro_sse2, tn_micro_avx2, tn_micro_avx512;
+extern const tn_int8 tn_int8_sse2, tn_int8_sse41, tn_int8_avx2, tn_int8_avxvnni, tn_int8_avxvnni_evex, tn_int8_avx512,
+    tn_int8_avx512vnni;
 
+static int has_sse41(void) { return __builtin_cpu_supports("sse4.1") != 0; }
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 static int has_avx512(void)
 {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
+static int has_avx512vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+/* CPUID leaf 7, subleaf 1: AVX-VNNI is bit 4 of EAX; gcc 12's __builtin_cpu_supports does not know it. */
+static int has_avxvnni(void)
+{
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
 #elif defined(__aarch64__)
 extern const tn_micro tn_micro_neon;
+extern const tn_int8 tn_int8_neon, tn_int8_neon_dot;
+#if defined(__linux__)
+static int has_neon_dot(void) { return (getauxval(AT_HWCAP) >> 20 & 1) != 0; } /* HWCAP_ASIMDDP */
+#else
+static int has_neon_dot(void) { return 1; } /* every 64-bit Apple CPU since 2019 */
+#endif
 #endif
 
 static int always(void) { return 1; }
 
 static const struct {
-    const tn_micro *table;
+    const char *name;
+    const tn_micro *floats;
+    const tn_int8 *integers;
     int (*usable)(void);
 } levels[] = {
-    {&tn_micro_scalar, always},
+    {"scalar", &tn_micro_scalar, &tn_int8_scalar, always},
 #if defined(__x86_64__)
-    {&tn_micro_sse2, always},
-    {&tn_micro_avx2, has_avx2},
-    {&tn_micro_avx512, has_avx512},
+    {"sse2", &tn_micro_sse2, &tn_int8_sse2, always},
+    {"sse4.1", &tn_micro_sse2, &tn_int8_sse41, has_sse41},
+    {"avx2", &tn_micro_avx2, &tn_int8_avx2, has_avx2},
+    {"avxvnni", &tn_micro_avx2, &tn_int8_avxvnni, has_avxvnni},
+    {"avxvnni_evex", &tn_micro_avx2, &tn_int8_avxvnni_evex, has_avx512vnni},
+    {"avx512", &tn_micro_avx512, &tn_int8_avx512, has_avx512},
+    {"avx512vnni", &tn_micro_avx512, &tn_int8_avx512vnni, has_avx512vnni},
 #elif defined(__aarch64__)
-    {&tn_micro_neon, always},
+    {"neon", &tn_micro_neon, &tn_int8_neon, always},
+    {"neon_dot", &tn_micro_neon, &tn_int8_neon_dot, has_neon_dot},
 #endif
 };
 
 enum { LEVELS = sizeof levels / sizeof levels[0] };
 
-const char *tn_micro_level(int i, int *usable)
+const char *tn_level(int i, int *usable, const char **floats)
 {
     if (i < 0 || i >= LEVELS)
         return NULL;
     *usable = levels[i].usable();
-    return levels[i].table->name;
+    *floats = levels[i].floats->name;
+    return levels[i].name;
+}
+
+static int find(const char *name)
+{
+    for (int i = 0; i < LEVELS; i++)
+        if (strcmp(levels[i].name, name) == 0)
+            return levels[i].usable() ? i : -1;
+    return -1;
 }
 
 const tn_micro *tn_micro_find(const char *name)
 {
-    for (int i = 0; i < LEVELS; i++)
-        if (strcmp(levels[i].table->name, name) == 0)
-            return levels[i].usable() ? levels[i].table : NULL;
-    return NULL;
+    int i = find(name);
+    return i < 0 ? NULL : levels[i].floats;
+}
+
+const tn_int8 *tn_int8_find(const char *name)
+{
+    int i = find(name);
+    return i < 0 ? NULL : levels[i].integers;
 }

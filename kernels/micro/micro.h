@@ -172,7 +172,8 @@ typedef struct tn_micro {
 
 /* Table of a level by name ("avx2"), or NULL if this build or this CPU lacks it. */
 const tn_micro *tn_micro_find(const char *name);
-/* Name of the i-th level of this build, weakest first, or NULL past the end; *usable: this CPU has it. */
-const char *tn_micro_level(int i, int *usable);
+/* Name of the i-th level of this build, weakest first, or NULL past the end; *usable: this CPU has it; *floats: name of the
+   level whose table of floats it has. */
+const char *tn_level(int i, int *usable, const char **floats);
 
 #endif

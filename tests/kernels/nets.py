@@ -107,7 +107,8 @@ class Net:
             left = 2
             sides = [self.add("neg", self._input(np.full((*expected.shape[:-1], n), 7, np.float32))) for n in (left, 1)]
             shown = self.add("concat", sides[0], name, sides[1], axis=expected.ndim - 1)
-        for level in kernels.available():
+        integers = any(node.op.startswith("q_") or "quantize" in node.op for node in self.graph.nodes)
+        for level in kernels.available(integers):
             first = None
             for threads in THREADS:
                 where = f"{name} on {level} with {threads} threads"

@@ -81,7 +81,7 @@ def run_all(extents):
             last = next((t for t in reversed(net.graph.tensors.values()) if t.is_constant), None)
             if last is not None:
                 last.data = guarded(last.data)
-            for level in kernels.available():
+            for level in kernels.available(integers=False):
                 with kernels.use_isa(level):
                     expected = net.model(y).run(net.feed)[y]
                     model = net.model(y, threads=2, buffer=None if last is None else memoryview(last.data.view(np.uint8)))

@@ -88,7 +88,7 @@ def test_one_step_equals_the_layers(band, **shape):
     with mock.patch("tinynet.ops.inverted_bottleneck.LEAST_BYTES", 0), mock.patch("tinynet.plan.SPLIT_NANOSECONDS", -1), \
             mock.patch("tinynet.ops.separable_conv2d.FIRST_BAND_BYTES", band), \
             mock.patch("tinynet.ops.matrix_product.BAND_BYTES", band):
-        for level in kernels.available():
+        for level in kernels.available(integers=False):
             for threads in (1, 2, 3):
                 with kernels.use_isa(level):
                     model = Model(chain.graph, threads=threads)
@@ -119,7 +119,7 @@ def test_convolution_reads_planes(n, h, w, i, o, k, strides, pads, dilations, ac
     inputs = {"x": rng.integers(-3, 4, (n, i, h, w)).astype(np.float32)}
     expected = reference.run(graph, inputs)["y"]
     with mock.patch("tinynet.plan.SPLIT_NANOSECONDS", -1), mock.patch("tinynet.ops.matrix_product.BAND_BYTES", band):
-        for level in kernels.available():
+        for level in kernels.available(integers=False):
             for threads in (1, 2, 3):
                 with kernels.use_isa(level):
                     model = Model(graph, threads=threads)

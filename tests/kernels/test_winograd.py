@@ -158,7 +158,7 @@ def test_what_is_not_finite_stays_in_its_tiles(size, value):
     calm[0, 5, 6, 2] = 0
     expected, bound = expectation(size, [calm, w, b], (1, 1, 1, 1), {})
     y = net.add("conv2d", net.input(x), net.constant(w), net.constant(b), pads=(1, 1, 1, 1))
-    for level in kernels.available():
+    for level in kernels.available(integers=False):
         with kernels.use_isa(level):
             found = net.model(y).run(net.feed)[y]
         lost = ~np.isfinite(found)
@@ -189,7 +189,7 @@ def test_weights_are_rounded_once(size, threads):
     w = normal(1, panels, 3, 3, ins, 16)
     exact = np.einsum("ij,pjkcx,lk->pilcx", g, w.astype(np.float64), g).reshape(panels, e * e, ins, 16)
     expected = np.concatenate([exact[:block].swapaxes(0, 1).reshape(-1), exact[block:].swapaxes(0, 1).reshape(-1)])
-    for level in kernels.available():
+    for level in kernels.available(integers=False):
         found = np.full(expected.size, np.nan, np.float32)
         engine.winograd_weights(level, w, found, panels, ins, size, block, threads)
         # Half a unit in the last place, and what float64 is off where terms cancel.
@@ -268,7 +268,7 @@ def test_accuracy_beside_direct_convolution(ins, size, times):
     x, w, b = normal(1, 1, 16, 16, ins), normal(2, 32, 3, 3, ins), np.zeros(32, np.float32)
     exact = tiled(size, x, w, (1, 1, 1, 1))
     y = net.add("conv2d", net.input(x), net.constant(w), net.constant(b), pads=(1, 1, 1, 1))
-    for level in kernels.available():
+    for level in kernels.available(integers=False):
         with kernels.use_isa(level):
             errors = [np.sqrt(np.mean((net.model(y, winograd=s).run(net.feed)[y] - exact) ** 2)) for s in (False, size)]
         assert errors[1] <= times * errors[0], f"{level}: {errors[1] / errors[0]:.2f}"

@@ -43,7 +43,8 @@ def test_weights_are_constant_inputs():
     pair = (1, 2)
     assert constant == {"conv2d": pair, "depthwise_conv2d": pair, "conv_transpose2d": pair, "dense": pair,
                         "batch_norm": pair, "separable_conv2d": (1, 2, 3, 4),
-                        "inverted_bottleneck": (1, 2, 3, 4, 5, 6)}
+                        "inverted_bottleneck": (1, 2, 3, 4, 5, 6), "q_table": (1,),
+                        **dict.fromkeys(("q_conv2d", "q_depthwise_conv2d", "q_dense"), (1, 2, 3, 4))}
 
 
 def test_make_refuses_what_it_does_not_know():

@@ -1,0 +1,11 @@
+/* The same 256-bit code with the EVEX form of vpdpbusd: where a CPU has AVX-512 and not AVX-VNNI, it is what tests avxvnni. */
+#if defined(__x86_64__)
+#pragma GCC target("avx2,fma,avx512f,avx512vl,avx512vnni,prefer-vector-width=256")
+#define VL 8
+#define HAVE_SSE41 1
+#define HAVE_DOT 1
+#define LEVEL avxvnni_evex
+#include "table.h"
+#else
+typedef int tn_empty_int8_avxvnni_evex;
+#endif

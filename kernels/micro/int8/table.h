@@ -1,0 +1,16 @@
+/* Everything of one instruction set.  The including file has chosen the target, VL, HAVE_..., and LEVEL with its name. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+#include "int8.h"
+#include "vec.h"
+#include "peak.h"
+
+#define TABLE_NAME_(level) tn_int8_##level
+#define TABLE_NAME(level) TABLE_NAME_(level)
+
+const tn_int8 TABLE_NAME(LEVEL) = {
+    .multiply_add = multiply_add,
+};
