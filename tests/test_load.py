@@ -15,10 +15,10 @@ import pytest
 
 import tinynet
 from tinynet import kernels, selftest
+from tinynet.builder import WEIGHTS
 from tinynet.errors import FileError, FormatError
 from tinynet.kernels import engine
 from tinynet.model import Model
-from tinynet.plan import WEIGHTS
 
 pytest.importorskip("onnx")
 

@@ -5,8 +5,9 @@ import pytest
 from nets import Net, normal
 
 from tinynet import kernels, layouts
+from tinynet.builder import MACS_PER_NANOSECOND, Builder, View
 from tinynet.errors import FormatError, UnsupportedOpError
-from tinynet.plan import MACS_PER_NANOSECOND, SPLIT_NANOSECONDS, WAKE_SPLITS, Builder, View, make_plan
+from tinynet.plan import SPLIT_NANOSECONDS, WAKE_SPLITS, make_plan
 
 
 def convolution(net, x, outs, **attrs):

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet import layouts, ops
+from tinynet.builder import Limits, Step
 from tinynet.errors import FormatError, InputError, LayerError, LimitError, UsageError
 from tinynet.graph import DTYPES, Graph, Meta, Tensor
 from tinynet.kernels import engine
 from tinynet.memory import MemoryMap
-from tinynet.plan import Limits, Plan, Step, make_plan
+from tinynet.plan import Plan, make_plan
 
 THREADS_VARIABLE = "TINYNET_NUM_THREADS"
 # Contexts kept for the next run; more concurrent runs than this allocate and free theirs.

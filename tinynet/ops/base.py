@@ -110,7 +110,7 @@ class Op:
         return "expected its kernel to succeed, found that it failed"
 
     def lower(self, builder: Any, node: Any) -> bool:
-        """Emit native steps through `builder` (see tinynet/plan.py) and return True; False: run the reference."""
+        """Emit native steps through `builder` (see tinynet/builder.py) and return True; False: run the reference."""
         return False
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from tinynet.plan import Builder, Operand
+    from tinynet.builder import Builder, Operand
 
 # Columns of A multiplied in one go: 512 x 64 weights are 128 kB, half of a small L2 cache.
 PART = 512

@@ -17,7 +17,7 @@ from tinynet.kernels import engine
 from tinynet.layouts import PANEL
 
 if TYPE_CHECKING:
-    from tinynet.plan import Builder, Operand, View
+    from tinynet.builder import Builder, Operand, View
 
 SIZES = (4, 2)           # outputs per side of a tile: F(4,3), F(2,3)
 BLOCK = 4                # panels of output channels whose products are transformed together
