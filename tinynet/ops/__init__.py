@@ -29,6 +29,7 @@ from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     pool2d,
     pool_indices,
     q_conv2d,
+    q_depthwise_conv2d,
     q_elementwise,
     quantize,
     recurrent,
