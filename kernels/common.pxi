@@ -10,6 +10,7 @@ cdef extern from "step.h":
     enum: TN_PANEL
     enum: TN_MAX_PANELS
     enum: TN_MAX_ROWS
+    enum: TN_GRAY_FILTERS
     enum: TN_CLIP
     ctypedef enum tn_function:
         TN_NONE
@@ -44,6 +45,15 @@ cdef extern from "step.h":
         int64_t n
         int32_t accumulate
         int32_t last
+        float lo, hi
+    ctypedef struct tn_gray:
+        const float *x
+        const int64_t *run
+        int64_t runs
+        const float *w
+        const float *bias
+        float *y
+        int64_t ldy, filters, pixels
         float lo, hi
     ctypedef struct tn_depthwise:
         const float *x
@@ -89,6 +99,7 @@ cdef extern from "step.h":
         int64_t (*multiply_add)(int64_t) noexcept nogil
         int32_t max_rows[5]
         void (*gemm_tile)(const tn_tile *, int, int) noexcept nogil
+        void (*gray)(const tn_gray *) noexcept nogil
         void (*depthwise)(const tn_depthwise *) noexcept nogil
         void (*unary)(tn_function, float, float, const float *, float *, int64_t) noexcept nogil
         void (*binary)(tn_binary, const float *, int, const float *, int, float *, int64_t,
@@ -98,7 +109,7 @@ cdef extern from "step.h":
         void (*scale_shift)(const float *, const float *, const float *, float *, int64_t,
                             const tn_epilogue *) noexcept nogil
         void (*pool)(tn_reduction, const float *, int64_t, int64_t, int64_t, int64_t, float *, int64_t,
-                     float) noexcept nogil
+                     float, int64_t, int64_t, int64_t) noexcept nogil
         float (*reduce)(tn_reduction, const float *, int64_t) noexcept nogil
         void (*argmax)(const float *, int64_t, int64_t, float, int, int64_t *, int64_t) noexcept nogil
         void (*softmax)(const float *, float *, int64_t, int64_t, int64_t, int) noexcept nogil

@@ -11,6 +11,7 @@
 cdef enum:
     BLOCK_ROWS = 384
     L2_FLOATS = 65536       # a quarter of a 1 MiB L2
+    GRAY_PIXELS = 128       # of a row whose filters' results lie side by side before they are put together
     BLOCK_FLOATS = 131072   # a block of rows; every block reads all weights again, so rather large than exact
 
 cdef struct Conv2dParams:
@@ -69,16 +70,20 @@ cdef void row_addresses(const Conv2dParams *p, const float *x, int64_t first, in
     cdef int64_t ox = first % p.out_width
     cdef int64_t oy = first // p.out_width % p.out_height
     cdef int64_t n = first // (p.out_width * p.out_height)
-    cdef int64_t i
-    for i in range(count):
-        rows[i] = x + ((n * height + oy * p.stride_h) * width + ox * p.stride_w) * ld
-        ox += 1
-        if ox == p.out_width:
-            ox = 0
-            oy += 1
-            if oy == p.out_height:
-                oy = 0
-                n += 1
+    cdef int64_t i = 0, end
+    cdef const float *at
+    while i < count:
+        at = x + ((n * height + oy * p.stride_h) * width + ox * p.stride_w) * ld
+        end = min(count, i + p.out_width - ox)
+        while i < end:
+            rows[i] = at
+            at += p.stride_w * ld
+            i += 1
+        ox = 0
+        oy += 1
+        if oy == p.out_height:
+            oy = 0
+            n += 1
 
 
 cdef inline int64_t widest_tile(const tn_micro *micro) noexcept nogil:
@@ -100,6 +105,34 @@ cdef void activate(const Conv2dParams *p, tn_context *c, float *y, int64_t rows,
                       y + i * p.ldy + first, last - first)
 
 
+cdef void gray_product(const Conv2dParams *p, const float *x, const float *w, const float *bias, float *y, const int64_t *parts,
+                       int64_t row_begin, int64_t row_end, tn_context *c) noexcept nogil:
+    """`product` of a picture of one channel with few filters at stride 1, row by row."""
+    cdef float results[TN_GRAY_FILTERS * GRAY_PIXELS]
+    cdef const float *corner
+    cdef tn_gray t
+    cdef int64_t m = row_begin, first = row_begin
+    t.run = parts + 3
+    t.runs = parts[1]
+    t.w = w
+    t.bias = bias
+    t.y = results
+    t.ldy = GRAY_PIXELS
+    t.filters = p.group_out
+    t.lo = <float>p.lo
+    t.hi = <float>p.hi
+    while m < row_end:
+        row_addresses(p, x, m, 1, &corner)
+        t.x = corner
+        t.pixels = min(min(p.out_width - m % p.out_width, row_end - m), GRAY_PIXELS)
+        c.micro.gray(&t)
+        c.micro.transpose(results, GRAY_PIXELS, y + m * p.ldy, p.ldy, p.group_out, t.pixels)
+        m += t.pixels
+        if p.function > TN_CLIP and (m - first >= BLOCK_ROWS or m == row_end):
+            activate(p, c, y + first * p.ldy, m - first, 0, 1)
+            first = m
+
+
 cdef void product(const Conv2dParams *p, const float *x, const float *w, const float *bias, const float *residual, float *y,
                   const int64_t *parts, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end,
                   tn_context *c) noexcept nogil:
@@ -114,6 +147,10 @@ cdef void product(const Conv2dParams *p, const float *x, const float *w, const f
     cdef bint stream = panels * TN_PANEL * p.columns > 3 * L2_FLOATS // 2    # weights do not stay in L2
     cdef const float *ahead
     cdef int64_t g, m0, count, part, column, columns, p0, p1, piece, pieces, height, taller, i0, i1
+    if (p.channels == 1 and p.group_out <= TN_GRAY_FILTERS and p.stride_w == 1 and p.parts == 1 and residual == NULL
+            and (p.padded_height or p.ldx == 1)):
+        gray_product(p, x, w, bias, y, parts, row_begin, row_end, c)
+        return
     tile.lo = <float>p.lo
     tile.hi = <float>p.hi
     tile.panel_stride = p.columns * TN_PANEL

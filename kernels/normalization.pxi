@@ -60,7 +60,7 @@ cdef int group_norm_f32(const tn_step *s, tn_context *c) noexcept nogil:
         factor = mean + p.channels
         x = floats(s, c, 0) + n * p.pixels * p.ldx + first
         y = floats(s, c, 3) + n * p.pixels * p.ldy + first
-        c.micro.pool(TN_SUM, x, p.pixels, p.ldx, 1, 0, factor, count, 1)
+        c.micro.pool(TN_SUM, x, p.pixels, p.ldx, 1, 0, factor, count, 1, 1, 0, 0)
         group_mean(factor, mean, count // per, per, p.pixels)
         c.micro.squares(x, p.pixels, p.ldx, mean, factor, count)
         group_mean(factor, factor, count // per, per, p.pixels)

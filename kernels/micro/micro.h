@@ -9,7 +9,8 @@
 
 enum { TN_PANEL = 16,      /* output channels per weight panel, the same on every instruction set */
        TN_MAX_PANELS = 4,  /* panels that one register tile may span */
-       TN_MAX_ROWS = 8 };  /* rows (pixels) of the tallest register tile */
+       TN_MAX_ROWS = 8,    /* rows (pixels) of the tallest register tile */
+       TN_GRAY_FILTERS = 8 };  /* of a convolution of one channel that goes along rows */
 
 /* Functions of one variable.  Up to TN_CLIP they are a clamp to [alpha, beta], which every kernel applies in registers. */
 typedef enum tn_function {
@@ -50,6 +51,18 @@ typedef struct tn_tile {
     int32_t last;              /* the last part of K: clamp to [lo, hi] */
     float lo, hi;
 } tn_tile;
+
+/* Some neighbouring pixels of one output row of a convolution of one channel, at stride 1. */
+typedef struct tn_gray {
+    const float *x;            /* corner of the first pixel's window */
+    const int64_t *run;        /* [runs][2] offset, length: as in tn_tile */
+    int64_t runs;
+    const float *w;            /* one panel: [K][16] */
+    const float *bias;         /* [filters], or NULL */
+    float *y;                  /* [filters] rows of pixels, ldy apart */
+    int64_t ldy, filters, pixels;
+    float lo, hi;
+} tn_gray;
 
 /* Output rows oy0 .. oy1-1 of a depthwise convolution of one picture. */
 typedef struct tn_depthwise {
@@ -119,6 +132,7 @@ typedef struct tn_micro {
     int64_t (*multiply_add)(int64_t n);
     int32_t max_rows[TN_MAX_PANELS + 1];   /* [panels] tallest tile of that width; 0: there is none */
     void (*gemm_tile)(const tn_tile *tile, int m, int panels);
+    void (*gray)(const tn_gray *t);
     void (*depthwise)(const tn_depthwise *d);
     /* y[i] = f(x[i]); x may be y */
     void (*unary)(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n);
@@ -133,9 +147,10 @@ typedef struct tn_micro {
                    int64_t n);
     /* y[i] = f(x[i] scale[i] + shift[i]) */
     void (*scale_shift)(const float *x, const float *scale, const float *shift, float *y, int64_t n, const tn_epilogue *e);
-    /* y[c] = reduction over i < ny, j < nx of x[i*ld_y + j*ld_x + c], times `factor` */
+    /* y[c] = reduction over i < ny, j < nx of x[i*ld_y + j*ld_x + c], times `factor`; and so for as many `windows`, in x and
+       y so many floats apart */
     void (*pool)(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x,
-                 float *y, int64_t channels, float factor);
+                 float *y, int64_t channels, float factor, int64_t windows, int64_t x_step, int64_t y_step);
     /* reduction of n consecutive floats */
     float (*reduce)(tn_reduction r, const float *x, int64_t n);
     /* y[j] = the k < n for which sign * x[k*ld + j] is largest, the first of equals or the last; NaN is larger than all */

@@ -50,27 +50,32 @@ INLINE void pool_vectors(tn_reduction r, const float *x, int64_t ny, int64_t ld_
 }
 
 INLINE void pool_kind(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x, float *y,
-                      int64_t channels, float factor)
+                      int64_t channels, float factor, int64_t windows, int64_t x_step, int64_t y_step)
 {
-    int64_t c = 0;
-    for (; c + 4 * VL <= channels; c += 4 * VL)
-        pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 4, 0);
-    for (; c + VL <= channels; c += VL)
-        pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 1, 0);
-    if (c < channels)
-        pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 1, channels - c);
+    for (; windows > 0; windows--, x += x_step, y += y_step) {
+        int64_t c = 0;
+        for (; c + 4 * VL <= channels; c += 4 * VL)
+            pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 4, 0);
+        for (; c + VL <= channels; c += VL)
+            pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 1, 0);
+        if (c < channels)
+            pool_vectors(r, x + c, ny, ld_y, nx, ld_x, y + c, factor, 1, channels - c);
+    }
 }
 
 static void pool(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x, float *y,
-                 int64_t channels, float factor)
+                 int64_t channels, float factor, int64_t windows, int64_t x_step, int64_t y_step)
 {
+#define POOL_KIND(R) \
+    case R: pool_kind(R, x, ny, ld_y, nx, ld_x, y, channels, factor, windows, x_step, y_step); break
     switch (r) {
-    case TN_MAX: pool_kind(TN_MAX, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
-    case TN_MIN: pool_kind(TN_MIN, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
-    case TN_SUM: pool_kind(TN_SUM, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
-    case TN_SUM_ABS: pool_kind(TN_SUM_ABS, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
-    case TN_SUM_SQUARE: pool_kind(TN_SUM_SQUARE, x, ny, ld_y, nx, ld_x, y, channels, factor); break;
+        POOL_KIND(TN_MAX);
+        POOL_KIND(TN_MIN);
+        POOL_KIND(TN_SUM);
+        POOL_KIND(TN_SUM_ABS);
+        POOL_KIND(TN_SUM_SQUARE);
     }
+#undef POOL_KIND
 }
 
 /* One result of all lanes, in log2(VL) steps. */

@@ -7,6 +7,7 @@
 #include "reduce.h"
 #include "softmax.h"
 #include "gemm.h"
+#include "gray.h"
 #include "recurrent.h"
 #include "normalization.h"
 #include "depthwise.h"
@@ -24,6 +25,7 @@ const tn_micro TABLE_NAME(LEVEL) = {
     .multiply_add = multiply_add,
     .max_rows = MAX_ROWS,
     .gemm_tile = gemm_tile,
+    .gray = gray,
     .depthwise = depthwise,
     .unary = unary,
     .binary = binary,

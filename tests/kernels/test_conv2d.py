@@ -53,6 +53,17 @@ def test_conv2d(n, size, kernel, strides, dilations, padding, groups, ins, outs,
          strides=strides, pads=padding, dilations=dilations, activation=activation, alpha=-0.75, beta=1.5)
 
 
+@pytest.mark.parametrize("outs", range(1, 10))
+@settings(max_examples=5, deadline=None)
+@given(n=st.integers(1, 2), size=st.tuples(st.integers(1, 5), st.sampled_from([1, 3, 7, 9, 17, 31, 33, 40, 150])),
+       kernel=kernels, down=st.integers(1, 2), dilations=pairs, padding=pads, strided=st.booleans(), activation=names,
+       seed=seeds)
+def test_one_channel_with_few_filters(outs, n, size, kernel, down, dilations, padding, strided, activation, seed):
+    """Goes along rows: lengths around whole vectors, and longer than what is kept of a row."""
+    conv(seed, n, extents(size, kernel, dilations, padding), kernel, 1, outs, strided=strided, strides=(down, 1), pads=padding,
+         dilations=dilations, activation=activation, alpha=-0.75, beta=1.5)
+
+
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(1, 2), size=st.tuples(st.integers(1, 13), st.integers(1, 9)), ins=channels, outs=channels,
        strides=pairs, residual=st.booleans(), strided=st.booleans(), seed=seeds)

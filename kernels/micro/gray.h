@@ -1,0 +1,63 @@
+/* Convolution of one channel with few filters: vectors along the picture's row.  A tile of the matrix product would use as
+   many lanes as there are filters. */
+
+enum { GRAY_VECTORS = VL == 16 ? 2 : 1 };    /* 8 filters' accumulators stay in registers */
+
+INLINE vf gray_read(const float *p, int64_t left, const int whole)
+{
+    return whole || left >= VL ? vf_load(p) : left > 0 ? vf_load_part(p, left) : (vf){0};
+}
+
+/* The next GRAY_VECTORS * VL pixels, or what is `left` of the row. */
+INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t left, const int n, const int whole)
+{
+    vf acc[TN_GRAY_FILTERS][GRAY_VECTORS];
+    const float *w = t->w;
+    UNROLL for (int i = 0; i < n; i++)
+        UNROLL for (int v = 0; v < GRAY_VECTORS; v++)
+            acc[i][v] = vf_set1(t->bias ? t->bias[i] : 0.0f);
+    for (int64_t r = 0; r < t->runs; r++) {
+        const float *x = t->x + at + t->run[2 * r];
+        for (int64_t k = 0; k < t->run[2 * r + 1]; k++, x++, w += TN_PANEL)
+            UNROLL for (int v = 0; v < GRAY_VECTORS; v++)
+            {
+                const vf pixels = gray_read(x + v * VL, left - v * VL, whole);
+                UNROLL for (int i = 0; i < n; i++)
+                    acc[i][v] += pixels * vf_set1(w[i]);
+            }
+    }
+    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+    UNROLL for (int i = 0; i < n; i++)
+        UNROLL for (int v = 0; v < GRAY_VECTORS; v++)
+        {
+            float *y = t->y + i * t->ldy + at + v * VL;
+            const vf value = vf_clamp(acc[i][v], lo, hi);
+            if (whole || left - v * VL >= VL)
+                vf_store(y, value);
+            else if (left > v * VL)
+                vf_store_part(y, value, left - v * VL);
+        }
+}
+
+INLINE void gray_row(const tn_gray *t, const int n)
+{
+    int64_t at = 0;
+    for (; at + GRAY_VECTORS * VL <= t->pixels; at += GRAY_VECTORS * VL)
+        gray_pixels(t, at, 0, n, 1);
+    if (at < t->pixels)
+        gray_pixels(t, at, t->pixels - at, n, 0);
+}
+
+static void gray(const tn_gray *t)
+{
+    switch (t->filters) {
+    case 1: gray_row(t, 1); break;
+    case 2: gray_row(t, 2); break;
+    case 3: gray_row(t, 3); break;
+    case 4: gray_row(t, 4); break;
+    case 5: gray_row(t, 5); break;
+    case 6: gray_row(t, 6); break;
+    case 7: gray_row(t, 7); break;
+    default: gray_row(t, 8); break;
+    }
+}
