@@ -77,6 +77,7 @@ class Net:
         return self.constant(np.array(values, np.int64))
 
     def input(self, *shape: int) -> str:
+        assert self.small(shape), shape
         name = f"in{len(self.inputs)}"
         self.inputs[name] = self.rng.standard_normal(shape).astype(np.float32)
         self.shapes[name], self.dtypes[name] = shape, "float32"
@@ -84,7 +85,9 @@ class Net:
 
     def op(self, kind: str, inputs: Sequence[str], *shapes: tuple[int, ...], dtypes: Sequence[str] = (),
            bound: int | None = None, **attributes: Any) -> str:
-        """The first output.  Without `dtypes` what moves keeps its type, and all else is float32."""
+        """The first output.  Without `dtypes` what moves keeps its type, and all else is float32.  Who adds a node sees to it
+        that its outputs are `small`: so is every tensor, and at least its own shape broadcasts with it."""
+        assert self.small(*shapes), f"{kind} makes {shapes}"
         outputs = [f"t{len(self.shapes) + i}" for i in range(len(shapes))]
         self.nodes.append(onnx.helper.make_node(kind, list(inputs), outputs, name=f"{kind}_{len(self.nodes)}", **attributes))
         self.used.update(inputs)
