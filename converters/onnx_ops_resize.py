@@ -79,8 +79,9 @@ def resize(b: Builder, x: Value, roi: Value | None = None, scales: Value | None 
     return _emit_resize(b, x, out, full, attrs)
 
 
-def _sizes(x: Value, where: tuple[int, ...], targets: tuple[int, ...], policy: str) -> tuple[list[int], np.ndarray]:
-    """Output shape and scales; one scale for all axes, and sizes rounded half up, unless the policy is to stretch."""
+def _sizes(x: Value, where: tuple[int, ...], targets: tuple[int, ...], policy: str) -> tuple[list[int], np.ndarray | None]:
+    """Output shape and scales; one scale for all axes, and sizes rounded half up, unless the policy is to stretch: then each
+    scale follows from the sizes (None)."""
     if policy not in (*POLICIES, "stretch"):
         raise Malformed(f"keep_aspect_ratio_policy {policy!r} is none of stretch, not_larger, not_smaller")
     if min(targets) < 1 or min(x.shape) < 1:
@@ -89,7 +90,7 @@ def _sizes(x: Value, where: tuple[int, ...], targets: tuple[int, ...], policy: s
     for axis, size in zip(where, targets, strict=True):
         out[axis] = size
     if policy == "stretch":
-        return out, np.array([new / old for new, old in zip(out, x.shape, strict=True)], np.float64)
+        return out, None
     scale = POLICIES[policy](size / x.shape[axis] for axis, size in zip(where, targets, strict=True))
     full = np.ones(x.rank, np.float64)
     for axis in where:
@@ -119,13 +120,13 @@ def _sizes_from_scales(x: Value, scales: np.ndarray) -> list[int]:
     return [int(size) for size in sizes]
 
 
-def _emit_resize(b: Builder, x: Value, sizes: list[int], scales: np.ndarray, attrs: dict[str, Any],
+def _emit_resize(b: Builder, x: Value, sizes: list[int], scales: np.ndarray | None, attrs: dict[str, Any],
                  region: np.ndarray | None = None) -> Value:
     """Pictures, NCHW or already NHWC, and 1-D signals go to NHWC, where two pixels per axis at most make one; everything
     else is resized where it lies."""
     if min(sizes) < 1:
         raise Malformed(f"output shape {sizes} is empty")
-    changed = [axis for axis in range(x.rank) if sizes[axis] != x.shape[axis] or scales[axis] != 1
+    changed = [axis for axis in range(x.rank) if sizes[axis] != x.shape[axis] or scales is not None and scales[axis] != 1
                or region is not None and tuple(region[:, axis]) != (0, 1)]
     if not changed:
         return x
@@ -133,8 +134,9 @@ def _emit_resize(b: Builder, x: Value, sizes: list[int], scales: np.ndarray, att
     def emit(image: Value, axes: list[int], at: tuple[int, ...]) -> Value:
         """`axes` of x (None: of size 1) lie at the axes `at` of the image."""
         more = {} if region is None else {"roi": tuple(float(region[end, a]) for end in (0, 1) for a in axes)}
-        return b.emit("resize", image, axes=at, size=tuple(1 if a is None else sizes[a] for a in axes),
-                      scales=tuple(1.0 if a is None else float(scales[a]) for a in axes), **attrs, **more)
+        if scales is not None:
+            more["scales"] = tuple(1.0 if a is None else float(scales[a]) for a in axes)
+        return b.emit("resize", image, axes=at, size=tuple(1 if a is None else sizes[a] for a in axes), **attrs, **more)
 
     if attrs["mode"] == "cubic" or "antialias" in attrs or region is not None or x.dtype != "float32":
         return emit(x, changed, tuple(changed))

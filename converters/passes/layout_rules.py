@@ -102,7 +102,9 @@ def _resize(ed, node, op, position, perm):
     if op.plain_image:
         return None
     order = sorted(range(len(op.axes)), key=lambda i: perm.index(op.axes[i]))
-    picked = {name: tuple(getattr(op, name)[i] for i in order) for name in ("size", "scales")}
+    picked = {"size": tuple(op.size[i] for i in order)}
+    if op.scales:
+        picked["scales"] = tuple(op.scales[i] for i in order)
     if op.roi:
         picked["roi"] = tuple(op.roi[i + end] for end in (0, len(order)) for i in order)
     return Flip([perm], perm, {"axes": tuple(perm.index(op.axes[i]) for i in order), **picked})

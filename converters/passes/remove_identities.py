@@ -61,7 +61,7 @@ def _same(ed: Editor, node: Node) -> str | None:
     if node.op in ("max_pool2d", "average_pool2d"):
         return x if before == after and set(op.kernel) == set(op.strides) == {1} and not any(op.pads) else None
     if node.op == "resize":
-        return x if before == after and set(op.scales) == {1.0} and op.mode == "nearest" else None
+        return x if before == after and set(op.scales) <= {1.0} and op.mode == "nearest" and not op.roi else None
     if node.op in ("reduce_mean", "reduce_sum", "reduce_prod", "reduce_max", "reduce_min"):
         return x if all(before[a] == 1 for a in op.axes) else None
     return None

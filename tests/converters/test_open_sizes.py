@@ -105,6 +105,21 @@ def test_a_size_between_multiples_that_gives_other_layers_keeps_the_operators():
         agree(model, source, height, width)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_upsampling_to_the_size_of_another_tensor_is_layers(mode):
+    """As F.interpolate(y, size=x.shape[2:]) is exported: odd sizes too, by a scale that no formula has."""
+    source = proto([("Conv", ["x", "w"], ["small"], {"strides": [2, 3], "pads": [1, 1, 1, 1]}), ("Shape", ["x"], ["s"], {}),
+                    ("Shape", ["small"], ["t"], {}), ("Slice", ["t", "zero", "two"], ["nc"], {}),
+                    ("Slice", ["s", "two", "four"], ["hw"], {}), ("Concat", ["nc", "hw"], ["sizes"], {"axis": 0}),
+                    ("Resize", ["small", "", "", "sizes"], ["up"], {"mode": mode, "nearest_mode": "floor"}),
+                    ("Concat", ["x", "up"], ["out"], {"axis": 1})], ["out"],
+                   w=weights(4, 3, 3, 3), zero=np.array([0]), two=np.array([2]), four=np.array([4]))
+    model = tinynet.load(convert_bytes(source)[0])
+    assert not model.source.source
+    for height, width in ((8, 8), (17, 24), (31, 20), (5, 64)):
+        agree(model, source, height, width)
+
+
 def test_a_network_that_needs_a_least_size_is_layers():
     source = proto([("Conv", ["x", "w"], ["a"], {"strides": [2, 2]}), ("MaxPool", ["a"], ["out"], {"kernel_shape": [60, 60]})],
                    ["out"], w=weights(4, 3, 9, 9))

@@ -37,8 +37,8 @@ COPIES = {
     "Residual": 0, "SqueezeExcitation": 1, "Shuffle": 4, "MobileViT": 3, "ViT": 1, "TorchEncoder": 1, "UNet": 1, "Recurrent": 9,
     "RecurrentStates": 5, "Yolo": 4, "YoloDistribution": 3, "SSD": 0, "Decoder": 0, "Normalised": 0, "Face": 0,
     "SuperResolution": 1, "Audio": 1}
-# Networks with open sizes that are stored as operators: they compute a grid or a mask from the size, or the scales of a resize.
-STORED = {"Yolo", "Decoder", "UNet"}
+# Networks with open sizes that are stored as operators: they compute a grid or a mask from the size.
+STORED = {"Yolo", "Decoder"}
 
 
 def cases(config: pytest.Config) -> list:

@@ -17,8 +17,7 @@ def check(peer, x, mode, coordinates, nearest, scales=None, size=None):
     if size is None:
         inputs = [peer.nchw(x), None, np.array([1, 1, *scales], np.float32)]
     else:
-        inputs = [peer.nchw(x), None, None, np.array([n, c, *size], np.int64)]
-        scales = [float(np.float32(out) / np.float32(extent)) for out, extent in zip(size, (h, w), strict=True)]
+        inputs, scales = [peer.nchw(x), None, None, np.array([n, c, *size], np.int64)], ()
     expected = peer.nhwc(peer.run("Resize", inputs, opset=19, **attributes))
     op = ops.make("resize", {"size": expected.shape[1:3], "scales": scales, "mode": mode, "coordinates": coordinates,
                              "nearest_mode": nearest})

@@ -31,11 +31,11 @@ def cubic_weight(distance: np.ndarray, a: float) -> np.ndarray:
 class Resize(Op):
     """x with `axes` resampled to `size` (ONNX Resize-19): float32, in mode nearest every dtype.
 
-    `scales` serve the coordinates alone: one per axis, as `size`.  Coordinates are computed in float32, as onnxruntime
-    does: where one falls on a border between pixels, its rounding decides which is nearest.  Pixels beyond an edge
-    repeat it; with `exclude_outside` they count nothing and the others more.  `antialias` widens the filter of linear and
-    cubic where an axis shrinks.  `roi` (tf_crop_and_resize) holds the begins, then the ends, of all axes as parts of their
-    length; what lies outside x is `extrapolation`.
+    `scales` serve the coordinates alone: one per axis, as `size`; none at all stands for size / extent.  Coordinates
+    are computed in float32, as onnxruntime does: where one falls on a border between pixels, its rounding decides
+    which is nearest.  Pixels beyond an edge repeat it; with `exclude_outside` they count nothing and the others more.
+    `antialias` widens the filter of linear and cubic where an axis shrinks.  `roi` (tf_crop_and_resize) holds the
+    begins, then the ends, of all axes as parts of their length; what lies outside x is `extrapolation`.
     """
 
     kind: ClassVar[str] = "resize"
@@ -65,8 +65,8 @@ class Resize(Op):
              f"axes in order, each once, between 0 and {rank - 1}", self.axes)
         need(all(x.shape[a] >= 1 for a in self.axes), f"x of at least one pixel along axes {list(self.axes)}", x.shape)
         need_tuple("size", self.size, axes, 1)
-        need(len(self.scales) == axes and all(0 < s < math.inf for s in self.scales), f"scales of {axes} positive numbers",
-             self.scales)
+        need(len(self.scales) in (0, axes) and all(0 < s < math.inf for s in self.scales),
+             f"scales of {axes} positive numbers, or none", self.scales)
         need_name("mode", self.mode, MODES)
         need_name("coordinates", self.coordinates, (*COORDINATES, CROP))
         need_name("nearest_mode", self.nearest_mode, NEAREST_MODES)
@@ -74,12 +74,16 @@ class Resize(Op):
         need(math.isfinite(self.cubic_coeff), "a finite cubic_coeff", self.cubic_coeff)
         wanted = 2 * axes if self.coordinates == CROP else 0
         need(len(self.roi) == wanted and all(abs(r) <= MOST for r in self.roi), f"roi of {wanted} numbers", self.roi)
-        need(all(self._stretch(i) <= 2 * x.shape[a] + 1 for i, a in enumerate(self.axes)),
+        need(all(self._stretch(i, x.shape[a]) <= 2 * x.shape[a] + 1 for i, a in enumerate(self.axes)),
              "scales that do not shrink an axis below one pixel", self.scales)
         shape = list(x.shape)
         for axis, size in zip(self.axes, self.size, strict=True):
             shape[axis] = size
         return [Spec(tuple(shape), x.dtype)]
+
+    def scale(self, i: int, extent: int) -> float:
+        """By how much the i-th axis grows, for the coordinates."""
+        return self.scales[i] if self.scales else self.size[i] / extent
 
     def source(self, i: int, extent: int) -> np.ndarray:
         """[size[i]] float32: where each output pixel lies along the i-th axis of the input; far outside is just outside."""
@@ -88,7 +92,7 @@ class Resize(Op):
         return np.clip(np.where(x == x, x, np.float32(0)), np.float32(-MOST), np.float32(MOST))
 
     def _positions(self, i: int, extent: int) -> np.ndarray:
-        out, scale = self.size[i], np.float32(self.scales[i])
+        out, scale = self.size[i], np.float32(self.scale(i, extent))
         half = np.float32(0.5)
         x = np.arange(out).astype(np.float32)
         if self.coordinates == "asymmetric":
@@ -107,7 +111,7 @@ class Resize(Op):
     def _between_ends(self, x: np.ndarray, i: int, extent: int) -> np.ndarray:
         """The first and the last output pixel lie on the ends of x, or of the roi.  The length of the output may have a
         fraction here, when it comes from a scale; what only rounding keeps from being `size` is `size`."""
-        length = np.float32(self.scales[i]) * np.float32(extent)
+        length = np.float32(self.scale(i, extent)) * np.float32(extent)
         if abs(length - self.size[i]) <= self.size[i] * 2.0 ** -22:
             length = np.float32(self.size[i])
         last = np.float32(extent - 1)
@@ -138,12 +142,12 @@ class Resize(Op):
         low = np.minimum(np.floor(x).astype(np.int64), extent - 1)
         return low, np.minimum(low + 1, extent - 1), x - low.astype(np.float32)
 
-    def _stretch(self, i: int) -> float:
+    def _stretch(self, i: int, extent: int) -> float:
         """How many times wider the filter is than one pixel of x."""
-        return max(1.0, 1 / self.scales[i]) if self.antialias else 1.0
+        return max(1.0, 1 / self.scale(i, extent)) if self.antialias else 1.0
 
-    def _taps(self, i: int) -> int:
-        reach = {"nearest": 0.5, "linear": 1, "cubic": 2}[self.mode] * self._stretch(i)
+    def _taps(self, i: int, extent: int) -> int:
+        reach = {"nearest": 0.5, "linear": 1, "cubic": 2}[self.mode] * self._stretch(i, extent)
         return 2 * math.ceil(reach)
 
     def taps(self, i: int, extent: int) -> tuple[np.ndarray, np.ndarray]:
@@ -151,12 +155,12 @@ class Resize(Op):
         if self.mode == "nearest":
             index = self.nearest(i, extent)[:, None]
             return index, np.ones(index.shape, np.float32)
-        stretch = self._stretch(i)
+        stretch = self._stretch(i, extent)
         if self.mode == "linear" and stretch == 1:
             low, high, part = self.linear(i, extent)
             return np.stack([low, high], 1), np.stack([1 - part, part], 1)
         x = self.source(i, extent)
-        half = self._taps(i) // 2
+        half = self._taps(i, extent) // 2
         first = np.floor(x).astype(np.int64)[:, None] + np.arange(1 - half, half + 1)
         distance = (first - x[:, None].astype(np.float64)) / stretch
         weight = cubic_weight(distance, self.cubic_coeff) if self.mode == "cubic" else np.maximum(1 - np.abs(distance), 0)
@@ -201,8 +205,8 @@ class Resize(Op):
             return 4 * count(outputs[0].shape)
         shape, total = list(inputs[0].shape), 0
         for i, axis in enumerate(self.axes):
-            shape[axis] = self.size[i]
-            total += count(shape) * self._taps(i)
+            extent, shape[axis] = shape[axis], self.size[i]
+            total += count(shape) * self._taps(i, extent)
         return total
 
     def strided(self) -> tuple[bool, bool]:
@@ -234,7 +238,8 @@ class Resize(Op):
     def _lower_axes(self, builder: Any, node: Any) -> bool:
         """One step per axis."""
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
-        builder.reserve(sum(size * (1 + 12 * self._taps(i)) for i, size in enumerate(self.size)))
+        builder.reserve(sum(size * (1 + 12 * self._taps(i, x.shape[a]))
+                            for i, (a, size) in enumerate(zip(self.axes, self.size, strict=True))))
         if any(self.outside(i, x.shape[a]).any() for i, a in enumerate(self.axes)):
             return False
         shape, source = list(x.shape), builder.tensor(x.name)
