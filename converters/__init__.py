@@ -145,8 +145,9 @@ def _network(opened: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],
     failure: TinynetError | None = None
     for sizes in default_sizes(dims):
         shapes = {**inputs, **{name: with_sizes(extents, name, sizes) for name, extents in dims.items()}}
+        remarks: list[str] = []
         try:
-            graph = Importer(opened, notes if not dims else []).run(shapes)
+            graph = Importer(opened, remarks).run(shapes)
         except SettingsError as error:
             graph = Opener(opened, notes).run(inputs)
             graph.parameters = error.names
@@ -156,10 +157,11 @@ def _network(opened: Any, inputs: Mapping[str, Iterable[int]], notes: list[str],
         except (UnsupportedOpError, FormatError) as error:
             failure = failure or error
             continue
+        notes += remarks
         if not dims:
             run_passes(graph, step)
             return graph, Model(graph)
-        graph = _general(opened, inputs, dims, shapes) or Opener(opened, notes).run(inputs)
+        graph = _general(opened, inputs, dims, shapes) or Opener(opened, []).run(inputs)
         for name in dims:
             graph.tensors[name].shape = tuple(shapes[name])
         graph.dims = dims

@@ -155,6 +155,16 @@ def test_numbers_that_differ_along_an_open_axis_keep_the_operators():
         agree(model, source, height, width)
 
 
+@pytest.mark.parametrize("padding", ["NOTSET", "SAME_UPPER"])
+def test_remarks_of_the_importer_come_once_whether_layers_or_operators_are_stored(padding):
+    source = proto([("Cast", ["x"], ["half"], {"to": TensorProto.FLOAT16}),
+                    ("Cast", ["half"], ["a"], {"to": TensorProto.FLOAT}),
+                    ("Conv", ["a", "w"], ["out"], {"auto_pad": padding, "strides": [2, 2]})], ["out"], w=weights(4, 3, 3, 3))
+    data, report = convert_bytes(source)
+    assert tinynet.load(data).source.source == (padding != "NOTSET")
+    assert report.notes.count("float16 data becomes float32") == 1
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_samples_have_little_in_common(unit):
     every = list(samples(DIMS, unit))
