@@ -12,12 +12,12 @@ from tinynet.converters.onnx_builder import Builder, Malformed, Operator, Value
 def binary(kind: str, swap: bool = False) -> Callable[[Builder, Value, Value], Value]:
     """Operators of two inputs without attributes; `swap`: with their places exchanged."""
     def function(b: Builder, x: Value, y: Value) -> Value:
-        _same_dtype(x, y)
+        need_same_dtype(x, y)
         return b.emit(kind, *((y, x) if swap else (x, y)))
     return function
 
 
-def _same_dtype(x: Value, y: Value) -> None:
+def need_same_dtype(x: Value, y: Value) -> None:
     if x.dtype != y.dtype:
         raise Malformed(f"operands of different types {x.dtype} and {y.dtype}")
 
@@ -39,7 +39,7 @@ def chain(kind: str) -> Callable[..., Value]:
             raise Malformed("an input is left out")
         y = inputs[0]
         for i, x in enumerate(inputs[1:], start=1):
-            _same_dtype(y, x)
+            need_same_dtype(y, x)
             y = b.emit(kind, y, x, part="" if i == len(inputs) - 1 else f"part{i}")
         return y
     return function
@@ -60,7 +60,7 @@ def pow_(b: Builder, x: Value, y: Value) -> Value:
 
 
 def mod(b: Builder, x: Value, y: Value, *, fmod: int = 0) -> Value:
-    _same_dtype(x, y)
+    need_same_dtype(x, y)
     if fmod not in (0, 1):
         raise Malformed(f"fmod = {fmod}")
     if x.dtype == "float32" and not fmod and b.version < 28:
@@ -69,7 +69,7 @@ def mod(b: Builder, x: Value, y: Value, *, fmod: int = 0) -> Value:
 
 
 def bit_shift(b: Builder, x: Value, y: Value, *, direction: str) -> Value:
-    _same_dtype(x, y)
+    need_same_dtype(x, y)
     if direction not in ("LEFT", "RIGHT"):
         raise Malformed(f"direction {direction!r}, expected LEFT or RIGHT")
     return b.emit("bit_shift", x, y, right=direction == "RIGHT")
@@ -78,12 +78,12 @@ def bit_shift(b: Builder, x: Value, y: Value, *, direction: str) -> Value:
 def where(b: Builder, condition: Value, x: Value, y: Value) -> Value:
     if condition.dtype != "bool":
         raise Malformed(f"a condition of type {condition.dtype}, expected bool")
-    _same_dtype(x, y)
+    need_same_dtype(x, y)
     return b.emit("where", condition, x, y)
 
 
 def prelu(b: Builder, x: Value, slope: Value) -> Value:
-    _same_dtype(x, slope)
+    need_same_dtype(x, slope)
     try:
         fits = np.broadcast_shapes(x.shape, slope.shape) == x.shape
     except ValueError:

@@ -16,7 +16,7 @@ from tinynet.converters.onnx_builder import (
     Value,
     normal_axis,
 )
-from tinynet.converters.onnx_ops_binary import _same_dtype
+from tinynet.converters.onnx_ops_binary import need_same_dtype
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -87,7 +87,7 @@ def clip(b: Builder, x: Value, low_input: Value | None = None, high_input: Value
     exporters write for it, is infinite."""
     for value, what in ((low_input, "min"), (high_input, "max")):
         if value is not None:
-            _same_dtype(x, value)
+            need_same_dtype(x, value)
             if math.prod(value.shape) != 1:
                 raise Malformed(f"{what} must be a scalar, found shape {list(value.shape)}")
     known = all(v is None or v.known for v in (low_input, high_input))

@@ -195,7 +195,9 @@ class TypedNet(Net):
         axis = self.number(0, len(size) - 1)
         indices = self.op("Mod", [x, self.constant(np.array(size[axis], np.int64))], shape, dtypes=["int64"],
                           bound=size[axis])
-        self.op("Gather", [other, indices], (*size[:axis], *shape, *size[axis + 1:]), axis=axis)
+        # What is picked is no larger for where it is picked from.
+        out = (*size[:axis], *shape, *size[axis + 1:])
+        self.op("Gather", [other, indices], out, bound=self.bounds.get(other, 0), axis=axis)
 
     def typed_pad(self, x: str, shape: tuple[int, ...]) -> None:
         if self.opset >= 13:

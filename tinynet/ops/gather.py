@@ -92,8 +92,7 @@ class GatherElements(Op):
         x, indices = arrays
         return [x[along_axis(indices, x.shape, self.axis)]]
 
-    def index_limits(self, *inputs: Spec) -> dict[int, int]:
-        return {1: inputs[0].shape[self.axis]}
+    index_limits = Gather.index_limits
 
 
 def need_inside(shape: tuple[int, ...], indices: tuple[int, ...], axis: int) -> None:

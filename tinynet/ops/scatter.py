@@ -8,7 +8,7 @@ import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import need, need_axis, need_inputs, need_name, quiet
-from tinynet.ops.gather import along_axis, index_tuple, need_indices, need_inside
+from tinynet.ops.gather import Gather, along_axis, index_tuple, need_indices, need_inside
 
 REDUCTIONS: dict[str, Any] = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
@@ -64,8 +64,7 @@ class ScatterElements(Scatter):
         x, indices, updates = arrays
         return [scattered(x, along_axis(indices, x.shape, self.axis), updates, self.reduction)]
 
-    def index_limits(self, *inputs: Spec) -> dict[int, int]:
-        return {1: inputs[0].shape[self.axis]}
+    index_limits = Gather.index_limits
 
 
 @register
