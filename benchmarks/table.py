@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -85,22 +87,50 @@ def scaling_table(result: dict[str, Any]) -> str:
         f"{2e-6 * r['macs'] / r['median_ms']:.1f} |" for r in result["rows"]])
 
 
+# Reasons that differ for each test -> what they have in common.  Of an element type, the type is listed, not the operators.
+TYPE = re.compile(r"an input is (\w+); expected one of (.*?)(?:, or a float type.*)?")
+REASONS = (
+    (re.compile(r"an input is an? (?:sequence|optional)_type;.*"), "sequences and optional values are not supported"),
+    (re.compile(r"with inputs .*?: node .*?: (.*)"), r"\1"),
+    (re.compile(r".*(?:condition|trip count) computed at run time.*"), "control flow has to be known at conversion"),
+    (re.compile(r"version \d+ of it \(opset (\d+)\) is not implemented.*"), r"a version that came with opset \1"),
+)
+
+
 def conformance_table(result: dict[str, Any]) -> str:
-    """The tiers; then, per operator of the two that count, what is not supported and why."""
+    """The tiers; then what is not supported, by reason.  The JSON has every test."""
     from benchmarks.conformance import CLASSES
 
     lines = ["| tests of onnx " + result["onnx"] + " | tests | " + " | ".join(CLASSES) + " |",
              "|---|" + "---|" * (len(CLASSES) + 1)]
     for tier, row in result["tiers"].items():
         lines.append(f"| {tier} | {sum(row.values())} | " + " | ".join(str(row.get(c, 0)) for c in CLASSES) + " |")
-    reasons: dict[tuple[str, str, str], int] = {}
+    reasons: dict[tuple[str, str], Counter] = {}
     for row in result["rows"]:
         if row["outcome"] in ("refused", "pass-frozen"):
-            key = (row["operator"], row["outcome"], row["why"])
-            reasons[key] = reasons.get(key, 0) + 1
-    lines += ["", "| operator | tests | outcome | why |", "|---|---|---|---|"]
-    return "\n".join(lines + [f"| {name} | {count} | {outcome} | {why} |"
-                              for (name, outcome, why), count in sorted(reasons.items())])
+            why, what = reason(row["why"])
+            reasons.setdefault((row["outcome"], why), Counter())[what or row["operator"]] += 1
+    lines += ["", "| outcome | tests | why | which |", "|---|---|---|---|"]
+    for (outcome, why), which in sorted(reasons.items(), key=lambda item: (item[0][0], -item[1].total(), item[0][1])):
+        lines.append(f"| {outcome} | {which.total()} | {why} | {_listed(which)} |")
+    return "\n".join(lines)
+
+
+def reason(why: str) -> tuple[str, str]:
+    """(the reason without what is one test's own, the element type if that is the reason)"""
+    why = re.sub(r"^[A-Z]\w*: ", "", why)
+    if found := TYPE.fullmatch(why):
+        return f"an element type that is none of {found[2]}, nor a float type that becomes float32", found[1]
+    for pattern, text in REASONS:
+        if found := pattern.fullmatch(why):
+            return found.expand(text), ""
+    return why, ""
+
+
+def _listed(which: Counter, most: int = 12) -> str:
+    """Names, the most frequent first, with their counts where they are not 1."""
+    names = [f"{name} {count}" if count > 1 else name for name, count in sorted(which.items(), key=lambda n: (-n[1], n[0]))]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} others" if len(names) > most else "")
 
 
 TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_table, "size": size_table,

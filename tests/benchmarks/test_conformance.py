@@ -132,6 +132,23 @@ def test_results_for_people_and_as_json(monkeypatch, capsys, tmp_path):
     assert conformance.main("", 1, None) == 0
 
 
+def test_the_table_gives_reasons_not_tests():
+    rows = [("Add", "an input is int16; expected one of float32, bool, or a float type that becomes float32: export ..."),
+            ("Mul", "an input is int16; expected one of float32, bool, or a float type that becomes float32: export ..."),
+            ("Neg", "an input is string; expected one of float32, bool, or a float type that becomes float32: export ..."),
+            ("Loop", "If: its condition computed at run time (a tensor); control flow ..."),
+            ("If", "its trip count computed at run time"),
+            ("Odd", "with inputs x [3]: node 'Odd_0' (Odd): no such mode")]
+    values = {"onnx": "1", "tiers": {"other": {"refused": 6}}, "rows": [
+        {"operator": name, "outcome": "refused", "why": why} for name, why in rows] + [
+        {"operator": "Abs", "outcome": "float32 of", "why": ""}]}
+    types = "an element type that is none of float32, bool, nor a float type that becomes float32"
+    assert table.conformance_table(values).splitlines()[-3:] == [
+        f"| refused | 3 | {types} | int16 2, string |",
+        "| refused | 2 | control flow has to be known at conversion | If, Loop |",
+        "| refused | 1 | no such mode | Odd |"]
+
+
 def test_every_test_of_onnx_is_right_or_refused(request):
     """All of them with --hypothesis-profile=long; every day the basic tier, and one in four of the others."""
     tests = conformance_cases.cases()
