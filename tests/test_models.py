@@ -110,6 +110,9 @@ def test_zoo_against_onnxruntime(path):
     # What the source declares as NCHW is turned at the ends, and nothing in between.
     ends = {*model.graph.inputs, *model.graph.outputs}
     assert all(ends & {*n.inputs, *n.outputs} for n in model.graph.nodes if n.op == "transpose")
+    shuffles = [n.name for n in model.graph.nodes if n.op == "channel_shuffle"]
+    assert len(shuffles) == (16 if path.stem.startswith("shufflenet") else 0)
+    assert [s.node.name for s in model.plan.steps if s.node.name in shuffles] == shuffles       # one step each
     x = np.random.default_rng(0).standard_normal(model.inputs[0].shape, dtype=np.float32)
     expected = session.run(None, {model.inputs[0].name: x})
     found = model.run(x)

@@ -187,6 +187,13 @@ def test_channel_shuffle(lead, groups, each, strided, seed):
     check("channel_shuffle", [with_specials(seed, *lead, groups * each)], {"groups": groups}, strided)
 
 
+@pytest.mark.parametrize("groups, each", [(2, 58), (3, 5), (8, 2)])
+def test_a_channel_shuffle_is_one_copy_by_two_dimensional_transposes(groups, each):
+    net = Net()
+    (step,) = net.model(net.add("channel_shuffle", net.input(normal(0, 1, 4, 5, groups * each)), groups=groups)).plan.steps
+    assert (step.kernel, step.params["kind"]) == ("copy", 1)
+
+
 @settings(max_examples=40, deadline=None)
 @given(n=st.integers(0, 2), extents=st.tuples(st.integers(1, 9), st.integers(1, 9)), c=channels,
        size=st.tuples(st.integers(1, 14), st.integers(1, 14)), mode=st.sampled_from(["nearest", "linear"]),
