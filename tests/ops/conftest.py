@@ -34,6 +34,49 @@ class Peer:
         found = session.run(None, {n: a for n, a in zip(names, inputs, strict=True) if a is not None})
         return found[0] if outputs == 1 else found
 
+    def graph(self, nodes: list[tuple], feeds: dict[str, np.ndarray], constants: dict[str, Any]) -> np.ndarray:
+        """Tensor `y` of a graph with all of onnxruntime's optimisations: nodes (operator, inputs, output, attributes), some
+        "com.microsoft.NAME"; dequantize, layer, quantize become one integer operator."""
+        onnx = pytest.importorskip("onnx")
+        ort = pytest.importorskip("onnxruntime")
+        declared = [onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+                    for n, a in feeds.items()]
+        made = [onnx.helper.make_node(op.rpartition(".")[2], inputs, [output], domain=op.rpartition(".")[0], **attributes)
+                for op, inputs, output, attributes in nodes]
+        graph = onnx.helper.make_graph(made, "g", declared, [onnx.ValueInfoProto(name="y")],
+                                       [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()])
+        domains = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("com.microsoft", 1)]
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        model = onnx.helper.make_model(graph, ir_version=10, opset_imports=domains)
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+
+    def quantized(self, layer: str, inputs: list[np.ndarray], steps: list[tuple[float, int]], form: str = "QDQ",
+                  **attributes: Any) -> np.ndarray:
+        """One layer between integers: `steps` has scale and zero of every input, then of y.  `form`: QDQ, or the domain and
+        name of an operator that takes x, scale, zero for every input, then scale and zero of y."""
+        dtype = inputs[0].dtype
+        constants: dict[str, Any] = {f"s{i}": np.float32(scale) for i, (scale, _) in enumerate(steps)}
+        constants |= {f"z{i}": dtype.type(zero) for i, (_, zero) in enumerate(steps)}
+        last = len(inputs)
+        triples = [[f"x{i}", f"s{i}", f"z{i}"] for i in range(last)]
+        if form == "QDQ":
+            nodes = [("DequantizeLinear", triple, f"d{i}", {}) for i, triple in enumerate(triples)]
+            nodes += [(layer, [f"d{i}" for i in range(last)], "r", attributes),
+                      ("QuantizeLinear", ["r", f"s{last}", f"z{last}"], "y", {})]
+        else:
+            nodes = [(form, [*sum(triples, []), f"s{last}", f"z{last}"], "y", attributes)]
+        return self.graph(nodes, {f"x{i}": x for i, x in enumerate(inputs)}, constants)
+
+    def steps_apart(self, found: np.ndarray, expected: np.ndarray, most: float = 0.001) -> None:
+        """Integers that are equal but for that share of them, and never off by more than 1."""
+        assert found.shape == expected.shape and found.dtype == expected.dtype
+        off = np.abs(found.astype(np.int64) - expected)
+        bad = off > 0
+        assert off.max(initial=0) <= 1 and bad.mean() <= most, (
+            f"{bad.mean():.3%} of {off.size} differ, by up to {off.max()}, e.g. {found[bad][:5]} for {expected[bad][:5]}")
+
     def agree(self, op: ops.Op, arrays: list[np.ndarray], expected: np.ndarray, atol: Any = 0.0,
               rtol: float = 0.0) -> np.ndarray:
         """`infer` and `reference` match `expected` in shape, dtype and value; atol may be one number per element."""

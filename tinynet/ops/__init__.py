@@ -31,6 +31,7 @@ from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     q_conv2d,
     q_depthwise_conv2d,
     q_elementwise,
+    q_softmax,
     quantize,
     recurrent,
     reduce,

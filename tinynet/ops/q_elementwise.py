@@ -7,12 +7,18 @@ from typing import ClassVar
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import broadcast, need, need_inputs, need_name, need_shape, refuse
+from tinynet.ops.checks import broadcast, need, need_inputs, need_name, need_shape, quiet, refuse
 from tinynet.ops.quantize import RANGES, need_scale, need_zero, to_integers
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class QBinary(Op):
-    """a, b uint8, broadcast as in numpy -> uint8 within [low, high]."""
+    """a, b uint8, broadcast as in numpy -> uint8 within [low, high].
+
+    The float32 that is clamped and rounded half to even includes y_zero, as in onnxruntime: a tie goes to the even result,
+    not to the even multiple of the scale.
+    """
 
     elementwise: ClassVar[bool] = True
     a_scale: float = 1.0
@@ -33,7 +39,19 @@ class QBinary(Op):
             need_scale(f"{name}_scale", getattr(self, f"{name}_scale"))
             need_zero(f"{name}_zero", getattr(self, f"{name}_zero"))
         need(0 <= self.low <= self.high <= 255, "0 <= low <= high <= 255", (self.low, self.high))
+        need(self.largest() < LARGEST, "scales whose ratio a float32 can hold", (self.a_scale, self.b_scale, self.y_scale))
         return [Spec(broadcast(inputs[0].shape, inputs[1].shape), "uint8")]
+
+    def factors(self) -> dict[str, np.float32]:
+        """What the kernel multiplies with and adds, as its parameters."""
+        raise NotImplementedError
+
+    def largest(self) -> float:
+        """A bound of the numbers that are rounded."""
+        raise NotImplementedError
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
 
     def inplace(self) -> tuple[int, ...]:
         return (0, 1)
@@ -41,34 +59,49 @@ class QBinary(Op):
 
 @register
 class QAdd(QBinary):
-    """y = to_integers(a ra + b rb + c) with ra = a_scale / y_scale, rb = b_scale / y_scale and c = -(ra a_zero + rb b_zero),
-    every operation rounded to float32 (com.microsoft QLinearAdd)."""
+    """v = (c + b rb) + a ra with ra = a_scale / y_scale, rb = b_scale / y_scale and c = y_zero - (ra a_zero + rb b_zero), every
+    operation rounded to float32 (com.microsoft QLinearAdd, which may contract some of them to FMA)."""
 
     kind: ClassVar[str] = "q_add"
 
-    def factors(self) -> tuple[np.float32, np.float32, np.float32]:
-        """ra, rb, c."""
-        ra, rb = np.float32(self.a_scale) / np.float32(self.y_scale), np.float32(self.b_scale) / np.float32(self.y_scale)
-        return ra, rb, -(ra * np.float32(self.a_zero) + rb * np.float32(self.b_zero))
+    def factors(self) -> dict[str, np.float32]:
+        with quiet():
+            ra, rb = np.float32(self.a_scale) / np.float32(self.y_scale), np.float32(self.b_scale) / np.float32(self.y_scale)
+            return {"ra": ra, "rb": rb,
+                    "c": np.float32(self.y_zero) - (ra * np.float32(self.a_zero) + rb * np.float32(self.b_zero))}
+
+    def largest(self) -> float:
+        ra, rb, c = map(float, self.factors().values())
+        return 255 * (ra + rb) + abs(c)
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         a, b = (array.astype(np.float32) for array in arrays)
-        ra, rb, c = self.factors()
-        return [to_integers(a * ra + b * rb + c, self.y_zero, self.low, self.high)]
+        ra, rb, c = self.factors().values()
+        with quiet():
+            return [to_integers((c + b * rb) + a * ra, 0, self.low, self.high)]
 
 
 @register
 class QMul(QBinary):
-    """y = to_integers((a - a_zero) (b - b_zero) m), m = a_scale * b_scale / y_scale in float32 (com.microsoft QLinearMul)."""
+    """v = (a - a_zero) (b - b_zero) m + y_zero with m = a_scale * b_scale / y_scale, in float32 where only the last product and
+    the sum need rounding (com.microsoft QLinearMul)."""
 
     kind: ClassVar[str] = "q_mul"
 
-    def factor(self) -> np.float32:
-        return np.float32(self.a_scale) * np.float32(self.b_scale) / np.float32(self.y_scale)
+    def factors(self) -> dict[str, np.float32]:
+        with quiet():
+            m = np.float32(self.a_scale) * np.float32(self.b_scale) / np.float32(self.y_scale)
+        return {"ra": m, "rb": np.float32(0), "c": np.float32(self.y_zero)}
+
+    def largest(self) -> float:
+        m, _, c = map(float, self.factors().values())
+        return 65025 * m + c
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         a, b = arrays[0].astype(np.int32) - self.a_zero, arrays[1].astype(np.int32) - self.b_zero
-        return [to_integers((a * b).astype(np.float32) * self.factor(), self.y_zero, self.low, self.high)]
+        m, _, c = self.factors().values()
+        with quiet():
+            return [to_integers((a * b).astype(np.float32) * m + c, 0, self.low, self.high)]
 
 
 @register
@@ -89,7 +122,10 @@ class QTable(Op):
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         x, table = arrays
-        return [table[x.view(np.uint8)]]
+        return [np.asarray(table[x.view(np.uint8)])]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
 
     def inplace(self) -> tuple[int, ...]:
         return (0,)

@@ -39,7 +39,7 @@ def to_integers(real: np.ndarray, zero: int, low: int, high: int, dtype: str = "
     with quiet():
         least, most = np.float32(low - zero), np.float32(high - zero)
         clamped = np.where(real > least, np.where(real < most, real, most), least)
-        return (np.rint(clamped).astype(np.int32) + np.int32(zero)).astype(dtype)
+        return np.asarray((np.rint(clamped).astype(np.int32) + np.int32(zero)).astype(dtype))
 
 
 @register
@@ -68,7 +68,10 @@ class Quantize(Op):
             real = x / scale
             # fmax: NaN becomes the low end
             clamped = np.fmin(np.fmax(real, (low - zero).astype(np.float32)), (high - zero).astype(np.float32))
-            return [(np.rint(clamped).astype(np.int32) + zero).astype(self.dtype)]
+            return [np.asarray((np.rint(clamped).astype(np.int32) + zero).astype(self.dtype))]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
 
 
 @register
@@ -91,7 +94,11 @@ class Dequantize(Op):
         (x,) = arrays
         scale, zero = steps(self, x.ndim)
         with quiet():
-            return [(x.astype(np.int32) - zero).astype(np.float32) * scale]
+            # numpy turns the result of arithmetic on rank-0 arrays into a scalar.
+            return [np.asarray((x.astype(np.int32) - zero).astype(np.float32) * scale)]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
 
 
 def check_steps(op: Any, x: Spec, dtype: str) -> None:
