@@ -130,8 +130,18 @@ cdef extern from "step.h":
         void (*winograd_input)(const tn_winograd_input *, int) noexcept nogil
         void (*winograd_output)(const tn_winograd_output *, int) noexcept nogil
         void (*winograd_weights)(const float *, int64_t, float *, int64_t, int64_t, int) noexcept nogil
+    ctypedef struct tn_q_pair:
+        float ra, rb, c
+        int32_t a_zero, b_zero, low, high
     ctypedef struct tn_int8:
         int64_t (*multiply_add)(int64_t) noexcept nogil
+        void (*quantize)(const float *, uint8_t *, int64_t, float, int32_t, int32_t) noexcept nogil
+        void (*dequantize)(const uint8_t *, float *, int64_t, float, int32_t, int32_t) noexcept nogil
+        void (*add)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
+        void (*mul)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
+        void (*lookup)(const uint8_t *, uint8_t *, int64_t, const uint8_t *) noexcept nogil
+        void (*softmax)(const uint8_t *, int64_t, uint8_t *, int64_t, int64_t, int64_t, const float *, float,
+                        int32_t) noexcept nogil
     ctypedef struct tn_context:
         char **base
         const tn_micro *micro

@@ -5,6 +5,7 @@ Layers are in the included files, one per family; their register tiles are C (mi
 
 include "common.pxi"
 include "elementwise.pxi"
+include "q_elementwise.pxi"
 include "compare.pxi"
 include "conv2d.pxi"
 include "matmul.pxi"

@@ -14,6 +14,8 @@ from tinynet.graph import Graph, Node, Tensor
 from tinynet.model import Model
 
 THREADS = (1, 2, 3)
+# Dtypes of which there are kernels that read and write rows that lie apart.
+STRIDED = ("float32", "uint8", "int8")
 SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1e-40, 1.1754944e-38, 3.4028235e38, -3.4028235e38, 1.0, -1.0,
                     0.5, -2.5, 3.0, -3.0, 88.7, -88.0, 104.5, -104.0], np.float32)
 
@@ -44,7 +46,8 @@ def with_non_finite(seed: int, *shape: int) -> np.ndarray:
 class Net:
     """A graph in the making, and the arrays that are fed to it.
 
-    `strided`: float32 inputs are channels inside wider tensors, and so is what `agree` looks at, wherever the kind can.
+    `strided`: inputs of dtypes among STRIDED are channels inside wider tensors, and so is what `agree` looks at, wherever the
+    kind can.
     """
 
     def __init__(self, strided: bool = False):
@@ -53,9 +56,9 @@ class Net:
         self.strided = strided
 
     def input(self, array: np.ndarray) -> str:
-        if self.strided and array.ndim and array.size and array.dtype == np.float32:
+        if self.strided and array.ndim and array.size and array.dtype.name in STRIDED:
             # Five more channels, three in what `agree` shows: no two row lengths are equal by chance.
-            filler = np.full((*array.shape[:-1], 5), 1e9, np.float32)
+            filler = np.full((*array.shape[:-1], 5), 1e9 if array.dtype == np.float32 else 99, array.dtype)
             name = self._input(np.concatenate([filler[..., :1], array, filler[..., 1:]], -1))
             return self.cut(name, 1, 1 + array.shape[-1])
         return self._input(array)
@@ -89,6 +92,13 @@ class Net:
         begin[axis], end[axis] = first, last
         return self.add("slice", name, begin=tuple(begin), end=tuple(end), step=(1,) * len(shape))
 
+    def _negative(self, x: str) -> str:
+        """-x, modulo 256 if these are bytes, by a native kernel."""
+        dtype = self.graph.tensors[x].dtype
+        if dtype == "float32":
+            return self.add("neg", x)
+        return self.add("q_table", x, self.constant((-np.arange(256)).astype(np.uint8).view(dtype)))
+
     def model(self, *outputs: str, threads: int = 1, split: bool = True, **more: Any) -> Model:
         """split: give every step to all threads, however small it is."""
         if outputs:
@@ -102,10 +112,10 @@ class Net:
 
     def agree(self, name: str, expected: np.ndarray, bound: Any = 0.0, native: bool = True) -> None:
         """Tensor `name` is `expected` on every level and thread count, with the same bits for every thread count."""
-        shown, left = name, 0
-        if self.strided and expected.ndim and expected.size and self.graph.tensors[name].dtype == "float32":
+        shown, left, dtype = name, 0, self.graph.tensors[name].dtype
+        if self.strided and expected.ndim and expected.size and dtype in STRIDED:
             left = 2
-            sides = [self.add("neg", self._input(np.full((*expected.shape[:-1], n), 7, np.float32))) for n in (left, 1)]
+            sides = [self._negative(self._input(np.full((*expected.shape[:-1], n), 7, dtype))) for n in (left, 1)]
             shown = self.add("concat", sides[0], name, sides[1], axis=expected.ndim - 1)
         integers = any(node.op.startswith("q_") or "quantize" in node.op for node in self.graph.nodes)
         for level in kernels.available(integers):
@@ -118,7 +128,7 @@ class Net:
                 found = model.run(self.feed)[shown]
                 if left:
                     found, sides = found[..., left:-1], np.delete(found, np.s_[left:-1], -1)
-                    assert (sides == -7).all(), f"{where}: neighbours overwritten"
+                    assert (sides == np.array(-7).astype(dtype)).all(), f"{where}: neighbours overwritten"
                 bounds.compare(found, expected, bound, where)
                 first = found if first is None else first
                 assert found.tobytes() == first.tobytes(), f"{where}: other bits than one thread"

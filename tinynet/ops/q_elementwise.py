@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import broadcast, need, need_inputs, need_name, need_shape, quiet, refuse
-from tinynet.ops.quantize import RANGES, need_scale, need_zero, to_integers
+from tinynet.ops.binary import loops
+from tinynet.ops.checks import broadcast, count, need, need_inputs, need_name, need_shape, quiet, refuse
+from tinynet.ops.quantize import RANGES, need_scale, need_zero, rows_and_columns, to_integers
 
+# Kernels round to int32 before they clamp: sums and products stay below this.
+MOST_REAL = 2.0 ** 30
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -55,6 +58,16 @@ class QBinary(Op):
 
     def inplace(self) -> tuple[int, ...]:
         return (0, 1)
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        views = [builder.view(n) for n in (*node.inputs, node.outputs[0])]
+        params = loops(builder, views)
+        if params is None or self.largest() >= MOST_REAL:
+            return False
+        builder.emit(self.kind, [builder.tensor(v.name) for v in views], nbytes=16 * views[-1].size, a_zero=self.a_zero,
+                     b_zero=self.b_zero, low=self.low, high=self.high, **params,
+                     **{name: float(value) for name, value in self.factors().items()})
+        return True
 
 
 @register
@@ -129,3 +142,9 @@ class QTable(Op):
 
     def inplace(self) -> tuple[int, ...]:
         return (0,)
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        builder.emit("q_table", [builder.tensor(n) for n in (*node.inputs, y.name)], nbytes=8 * count(x.shape),
+                     **rows_and_columns(x, y))
+        return True

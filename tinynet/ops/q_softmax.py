@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -68,3 +68,10 @@ class QSoftmax(Op):
 
     def inplace(self) -> tuple[int, ...]:
         return (0,)
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        table = builder.constant(self.exponentials(x.row))
+        builder.emit("q_softmax", [builder.tensor(x.name), table, builder.tensor(y.name)], nbytes=40 * x.size, rows=x.rows,
+                     columns=x.row, ldx=x.ld, ldy=y.ld, zero=self.y_zero, levels=float(self.levels()))
+        return True

@@ -73,6 +73,9 @@ class Quantize(Op):
     def strided(self) -> tuple[bool, bool]:
         return True, True
 
+    def lower(self, builder: Any, node: Any) -> bool:
+        return lower_steps(self, builder, node, self.dtype)
+
 
 @register
 class Dequantize(Op):
@@ -100,6 +103,9 @@ class Dequantize(Op):
     def strided(self) -> tuple[bool, bool]:
         return True, True
 
+    def lower(self, builder: Any, node: Any) -> bool:
+        return lower_steps(self, builder, node, builder.view(node.inputs[0]).dtype)
+
 
 def check_steps(op: Any, x: Spec, dtype: str) -> None:
     """The scales and zeros of Quantize and Dequantize."""
@@ -119,3 +125,20 @@ def steps(op: Any, rank: int) -> tuple[np.ndarray, np.ndarray]:
     if len(op.scale) > 1:
         shape[op.axis] = len(op.scale)
     return np.array(op.scale, np.float32).reshape(shape), np.array(op.zero, np.int32).reshape(shape)
+
+
+def rows_and_columns(x: Any, y: Any) -> dict[str, int]:
+    """Parameters of a kernel that goes through the rows of two views of one shape; contiguous ones are a single row."""
+    rows, columns = (1, x.size) if x.contiguous and y.contiguous else (x.rows, x.row)
+    return {"rows": rows, "columns": columns, "ldx": x.ld, "ldy": y.ld}
+
+
+def lower_steps(op: Any, builder: Any, node: Any, dtype: str) -> bool:
+    """Emit `quantize` or `dequantize` between float32 and that dtype; not int32, not with a scale per channel."""
+    if len(op.scale) > 1 or dtype not in RANGES:
+        return False
+    x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+    # An int8 is the uint8 with 128 added, its highest bit inverted.
+    builder.emit(op.kind, [builder.tensor(x.name), builder.tensor(y.name)], nbytes=8 * x.size, **rows_and_columns(x, y),
+                 scale=op.scale[0], zero=op.zero[0] - RANGES[dtype][0], flip=-RANGES[dtype][0])
+    return True

@@ -7,9 +7,29 @@
 
 #include <stdint.h>
 
+/* What the sum or product of two tensors of bytes is made of: v = (c + b rb) + a ra, or (a - a_zero) (b - b_zero) ra + c, every
+   operation rounded, |v| < 2^31; y = v rounded half to even, within [low, high]. */
+typedef struct tn_q_pair {
+    float ra, rb, c;
+    int32_t a_zero, b_zero, low, high;
+} tn_q_pair;
+
 typedef struct tn_int8 {
     /* n turns of multiply-accumulates in registers, for measuring the peak; returns how many were done */
     int64_t (*multiply_add)(int64_t n);
+    /* y = (x / scale clamped, rounded half to even) + zero, NaN 0, within 0..255; x = ((y ^ flip) - zero) scale.  int8 is uint8
+       with its highest bit flipped (0x80; else 0), zero then 128 more. */
+    void (*quantize)(const float *x, uint8_t *y, int64_t n, float scale, int32_t zero, int32_t flip);
+    void (*dequantize)(const uint8_t *x, float *y, int64_t n, float scale, int32_t zero, int32_t flip);
+    /* A step of 0 repeats the first element.  y may be a or b. */
+    void (*add)(const tn_q_pair *p, const uint8_t *a, int step_a, const uint8_t *b, int step_b, uint8_t *y, int64_t n);
+    void (*mul)(const tn_q_pair *p, const uint8_t *a, int step_a, const uint8_t *b, int step_b, uint8_t *y, int64_t n);
+    /* y = table[x], 256 entries; y may be x */
+    void (*lookup)(const uint8_t *x, uint8_t *y, int64_t n, const uint8_t *table);
+    /* y = e levels / (sum of e) + zero for the n numbers of every row, e = table[255 - (largest of the row - x)], the sum from
+       first to last; y may be x */
+    void (*softmax)(const uint8_t *x, int64_t ldx, uint8_t *y, int64_t ldy, int64_t rows, int64_t n, const float *table,
+                    float levels, int32_t zero);
 } tn_int8;
 
 /* Table of a level by name ("avx2"), or NULL if this build or this CPU lacks it. */

@@ -7,10 +7,19 @@
 #include "int8.h"
 #include "vec.h"
 #include "peak.h"
+#include "elementwise.h"
+#include "lookup.h"
+#include "softmax.h"
 
 #define TABLE_NAME_(level) tn_int8_##level
 #define TABLE_NAME(level) TABLE_NAME_(level)
 
 const tn_int8 TABLE_NAME(LEVEL) = {
     .multiply_add = multiply_add,
+    .quantize = quantize,
+    .dequantize = dequantize,
+    .add = add,
+    .mul = mul,
+    .lookup = lookup,
+    .softmax = softmax,
 };

@@ -1,0 +1,153 @@
+/* Between bytes and vectors of 32-bit lanes: BLOCK bytes are one vector of bytes, and four vectors of integers or floats. */
+#define BLOCK (4 * VL)
+
+typedef uint8_t vb __attribute__((vector_size(BLOCK)));
+typedef uint8_t vb_any __attribute__((vector_size(BLOCK), aligned(1), may_alias));
+
+INLINE vb vb_load(const uint8_t *p) { return *(const vb_any *)p; }
+INLINE void vb_store(uint8_t *p, vb v) { *(vb_any *)p = v; }
+INLINE vb vb_set1(uint8_t x) { return x - (vb){0}; }
+INLINE void vf_store(float *p, vf v) { *(vf_any *)p = v; }
+
+/* Unsigned; the larger and the smaller of two. */
+#if VL == 16
+INLINE vb vb_max(vb a, vb b) { return (vb)_mm512_max_epu8((__m512i)a, (__m512i)b); }
+INLINE vb vb_min(vb a, vb b) { return (vb)_mm512_min_epu8((__m512i)a, (__m512i)b); }
+#elif VL == 8
+INLINE vb vb_max(vb a, vb b) { return (vb)_mm256_max_epu8((__m256i)a, (__m256i)b); }
+INLINE vb vb_min(vb a, vb b) { return (vb)_mm256_min_epu8((__m256i)a, (__m256i)b); }
+#elif VL == 4 && defined(__x86_64__)
+INLINE vb vb_max(vb a, vb b) { return (vb)_mm_max_epu8((__m128i)a, (__m128i)b); }
+INLINE vb vb_min(vb a, vb b) { return (vb)_mm_min_epu8((__m128i)a, (__m128i)b); }
+#elif VL == 4 && defined(__aarch64__)
+INLINE vb vb_max(vb a, vb b) { return (vb)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b); }
+INLINE vb vb_min(vb a, vb b) { return (vb)vminq_u8((uint8x16_t)a, (uint8x16_t)b); }
+#else
+INLINE vb vb_max(vb a, vb b)
+{
+    for (int i = 0; i < BLOCK; i++)
+        a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+INLINE vb vb_min(vb a, vb b)
+{
+    for (int i = 0; i < BLOCK; i++)
+        a[i] = a[i] < b[i] ? a[i] : b[i];
+    return a;
+}
+#endif
+
+/* part < BLOCK bytes, into and out of an array of BLOCK bytes; the rest is not touched. */
+INLINE void copy_in(uint8_t *block, const uint8_t *p, int64_t part)
+{
+#if VL == 16
+    _mm512_storeu_si512(block, _mm512_maskz_loadu_epi8(((__mmask64)1 << part) - 1, p));
+#else
+    memcpy(block, p, (size_t)part);
+#endif
+}
+INLINE void copy_out(uint8_t *p, const uint8_t *block, int64_t part)
+{
+#if VL == 16
+    _mm512_mask_storeu_epi8(p, ((__mmask64)1 << part) - 1, _mm512_loadu_si512(block));
+#else
+    memcpy(p, block, (size_t)part);
+#endif
+}
+
+/* BLOCK bytes as integers. */
+INLINE void vi_widen(const uint8_t *p, vi w[4])
+{
+#if VL == 16
+    UNROLL for (int k = 0; k < 4; k++)
+        w[k] = (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p + 16 * k)));
+#elif VL == 8
+    UNROLL for (int k = 0; k < 4; k++)
+        w[k] = (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8 * k)));
+#elif VL == 4 && HAVE_SSE41
+    UNROLL for (int k = 0; k < 4; k++)
+        w[k] = (vi)_mm_cvtepu8_epi32(_mm_loadu_si32(p + 4 * k));
+#elif VL == 4 && defined(__x86_64__)
+    const __m128i x = _mm_loadu_si128((const __m128i *)p), zero = _mm_setzero_si128();
+    const __m128i low = _mm_unpacklo_epi8(x, zero), high = _mm_unpackhi_epi8(x, zero);
+    w[0] = (vi)_mm_unpacklo_epi16(low, zero);
+    w[1] = (vi)_mm_unpackhi_epi16(low, zero);
+    w[2] = (vi)_mm_unpacklo_epi16(high, zero);
+    w[3] = (vi)_mm_unpackhi_epi16(high, zero);
+#elif VL == 4 && defined(__aarch64__)
+    const uint8x16_t x = vld1q_u8(p);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(x)), high = vmovl_high_u8(x);
+    w[0] = (vi)vmovl_u16(vget_low_u16(low));
+    w[1] = (vi)vmovl_high_u16(low);
+    w[2] = (vi)vmovl_u16(vget_low_u16(high));
+    w[3] = (vi)vmovl_high_u16(high);
+#else
+    for (int k = 0; k < 4; k++)
+        for (int i = 0; i < VL; i++)
+            w[k][i] = p[k * VL + i];
+#endif
+}
+
+/* Integers as bytes; those outside of 0..255 become the nearest of these. */
+INLINE vb vi_narrow(const vi w[4])
+{
+#if VL == 16
+    const __m512i low = _mm512_packs_epi32((__m512i)w[0], (__m512i)w[1]), high = _mm512_packs_epi32((__m512i)w[2], (__m512i)w[3]);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return (vb)_mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+#elif VL == 8
+    const __m256i low = _mm256_packs_epi32((__m256i)w[0], (__m256i)w[1]), high = _mm256_packs_epi32((__m256i)w[2], (__m256i)w[3]);
+    return (vb)_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+#elif VL == 4 && defined(__x86_64__)
+    return (vb)_mm_packus_epi16(_mm_packs_epi32((__m128i)w[0], (__m128i)w[1]), _mm_packs_epi32((__m128i)w[2], (__m128i)w[3]));
+#elif VL == 4 && defined(__aarch64__)
+    const int16x8_t low = vqmovn_high_s32(vqmovn_s32((int32x4_t)w[0]), (int32x4_t)w[1]);
+    const int16x8_t high = vqmovn_high_s32(vqmovn_s32((int32x4_t)w[2]), (int32x4_t)w[3]);
+    return (vb)vqmovun_high_s16(vqmovun_s16(low), high);
+#else
+    vb v;
+    for (int k = 0; k < 4; k++)
+        for (int i = 0; i < VL; i++)
+            v[k * VL + i] = (uint8_t)(w[k][i] < 0 ? 0 : w[k][i] > 255 ? 255 : w[k][i]);
+    return v;
+#endif
+}
+
+INLINE vf vf_of(vi v) { return __builtin_convertvector(v, vf); }
+
+/* Half to even; |v| < 2^31. */
+INLINE vi vf_to_nearest(vf v)
+{
+#if VL == 16
+    return (vi)_mm512_cvtps_epi32((__m512)v);
+#elif VL == 8
+    return (vi)_mm256_cvtps_epi32((__m256)v);
+#elif VL == 4 && defined(__x86_64__)
+    return (vi)_mm_cvtps_epi32((__m128)v);
+#elif VL == 4 && defined(__aarch64__)
+    return (vi)vcvtnq_s32_f32((float32x4_t)v);
+#else
+    vi w;
+    for (int i = 0; i < VL; i++)
+        w[i] = (int32_t)lrintf(v[i]);
+    return w;
+#endif
+}
+
+/* v within [low, high]; NaN becomes low. */
+INLINE vf vf_within(vf v, vf low, vf high)
+{
+#if VL == 16
+    return (vf)_mm512_min_ps(_mm512_max_ps((__m512)v, (__m512)low), (__m512)high);
+#elif VL == 8
+    return (vf)_mm256_min_ps(_mm256_max_ps((__m256)v, (__m256)low), (__m256)high);
+#elif VL == 4 && defined(__x86_64__)
+    return (vf)_mm_min_ps(_mm_max_ps((__m128)v, (__m128)low), (__m128)high);
+#elif VL == 4 && defined(__aarch64__)
+    return (vf)vminnmq_f32(vmaxnmq_f32((float32x4_t)v, (float32x4_t)low), (float32x4_t)high);
+#else
+    for (int i = 0; i < VL; i++)
+        v[i] = v[i] > low[i] ? (v[i] < high[i] ? v[i] : high[i]) : low[i];
+    return v;
+#endif
+}

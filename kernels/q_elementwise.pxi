@@ -1,0 +1,151 @@
+# Integer layers that treat elements one by one, and softmax of integers.
+
+cdef inline uint8_t *bytes_of(const tn_step *s, tn_context *c, int i) noexcept nogil:
+    return <uint8_t *>operand(s, c, i)
+
+
+# Rows of `columns` elements, `ldx` and `ldy` apart; contiguous tensors are a single row.
+
+cdef struct StepsParams:
+    int64_t rows, columns, ldx, ldy, zero, flip
+    double scale
+
+
+cdef inline void rows_and_columns(tn_context *c, int64_t rows, int64_t columns, int64_t *part) noexcept nogil:
+    """This thread's rows part[0] .. part[1], of them elements part[2] .. part[3]."""
+    part[0] = part[2] = 0
+    part[1] = rows
+    part[3] = columns
+    if rows == 1:
+        my_part(c, columns, 64, part + 2, part + 3)
+    else:
+        my_part(c, rows, 1, part, part + 1)
+
+
+cdef int quantize(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const StepsParams *p = <const StepsParams *>s.param
+    cdef const float *x = floats(s, c, 0)
+    cdef uint8_t *y = bytes_of(s, c, 1)
+    cdef int64_t part[4]
+    cdef int64_t row
+    rows_and_columns(c, p.rows, p.columns, part)
+    for row in range(part[0], part[1]):
+        c.int8.quantize(x + row * p.ldx + part[2], y + row * p.ldy + part[2], part[3] - part[2], <float>p.scale,
+                        <int32_t>p.zero, <int32_t>p.flip)
+    return 0
+
+
+cdef int dequantize(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const StepsParams *p = <const StepsParams *>s.param
+    cdef const uint8_t *x = bytes_of(s, c, 0)
+    cdef float *y = floats(s, c, 1)
+    cdef int64_t part[4]
+    cdef int64_t row
+    rows_and_columns(c, p.rows, p.columns, part)
+    for row in range(part[0], part[1]):
+        c.int8.dequantize(x + row * p.ldx + part[2], y + row * p.ldy + part[2], part[3] - part[2], <float>p.scale,
+                          <int32_t>p.zero, <int32_t>p.flip)
+    return 0
+
+
+_declare("quantize", quantize, sizeof(StepsParams), "rows columns ldx ldy zero flip scale*")
+_declare("dequantize", dequantize, sizeof(StepsParams), "rows columns ldx ldy zero flip scale*")
+
+
+cdef struct TableParams:
+    int64_t rows, columns, ldx, ldy
+
+
+cdef int q_table(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const TableParams *p = <const TableParams *>s.param
+    cdef const uint8_t *x = bytes_of(s, c, 0)
+    cdef const uint8_t *table = bytes_of(s, c, 1)
+    cdef uint8_t *y = bytes_of(s, c, 2)
+    cdef int64_t part[4]
+    cdef int64_t row
+    rows_and_columns(c, p.rows, p.columns, part)
+    for row in range(part[0], part[1]):
+        c.int8.lookup(x + row * p.ldx + part[2], y + row * p.ldy + part[2], part[3] - part[2], table)
+    return 0
+
+
+_declare("q_table", q_table, sizeof(TableParams), "rows columns ldx ldy")
+
+
+# Broadcasting is strides of zero; the last dimension's stride is 0 or 1 for both inputs and 1 for the output.
+
+cdef struct PairParams:
+    int64_t shape[6]
+    int64_t stride_a[6]
+    int64_t stride_b[6]
+    int64_t stride_y[6]
+    int64_t a_zero, b_zero, low, high
+    double ra, rb, c
+
+
+ctypedef void (*pair_kernel)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
+
+
+cdef inline void pairs(const tn_step *s, tn_context *c, pair_kernel kernel) noexcept nogil:
+    cdef const PairParams *p = <const PairParams *>s.param
+    cdef const uint8_t *a = bytes_of(s, c, 0)
+    cdef const uint8_t *b = bytes_of(s, c, 1)
+    cdef uint8_t *y = bytes_of(s, c, 2)
+    cdef tn_q_pair pair
+    cdef int64_t outer = p.shape[0] * p.shape[1] * p.shape[2] * p.shape[3] * p.shape[4]
+    cdef int64_t begin = 0, end = outer, first = 0, last = p.shape[5]
+    cdef int64_t i, d, rest, at, oa, ob, oy
+    pair.ra, pair.rb, pair.c = <float>p.ra, <float>p.rb, <float>p.c
+    pair.a_zero, pair.b_zero = <int32_t>p.a_zero, <int32_t>p.b_zero
+    pair.low, pair.high = <int32_t>p.low, <int32_t>p.high
+    if outer < 2 * c.threads:
+        my_part(c, p.shape[5], 64, &first, &last)
+    else:
+        my_part(c, outer, 1, &begin, &end)
+    for i in range(begin, end):
+        rest = i
+        oa = ob = oy = 0
+        for d in range(4, -1, -1):
+            if p.shape[d] > 1:
+                at = rest % p.shape[d]
+                rest //= p.shape[d]
+                oa += at * p.stride_a[d]
+                ob += at * p.stride_b[d]
+                oy += at * p.stride_y[d]
+        kernel(&pair, a + oa + first * p.stride_a[5], p.stride_a[5] != 0, b + ob + first * p.stride_b[5], p.stride_b[5] != 0,
+               y + oy + first, last - first)
+
+
+cdef int q_add(const tn_step *s, tn_context *c) noexcept nogil:
+    pairs(s, c, c.int8.add)
+    return 0
+
+
+cdef int q_mul(const tn_step *s, tn_context *c) noexcept nogil:
+    pairs(s, c, c.int8.mul)
+    return 0
+
+
+_PAIR = ("shape0 shape1 shape2 shape3 shape4 shape5 x0 x1 x2 x3 x4 x5 y0 y1 y2 y3 y4 y5 z0 z1 z2 z3 z4 z5 "
+         "a_zero b_zero low high ra* rb* c*")
+_declare("q_add", q_add, sizeof(PairParams), _PAIR)
+_declare("q_mul", q_mul, sizeof(PairParams), _PAIR)
+
+
+# Rows of n numbers; a row is not split: its sum is one number.
+
+cdef struct QSoftmaxParams:
+    int64_t rows, columns, ldx, ldy, zero
+    double levels
+
+
+cdef int q_softmax(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const QSoftmaxParams *p = <const QSoftmaxParams *>s.param
+    cdef int64_t begin, end
+    my_part(c, p.rows, 1, &begin, &end)
+    c.int8.softmax(bytes_of(s, c, 0) + begin * p.ldx, p.ldx, bytes_of(s, c, 2) + begin * p.ldy, p.ldy, end - begin, p.columns,
+                   floats(s, c, 1), <float>p.levels, <int32_t>p.zero)
+    return 0
+
+
+_declare("q_softmax", q_softmax, sizeof(QSoftmaxParams), "rows columns ldx ldy zero levels*")
