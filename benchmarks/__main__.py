@@ -39,6 +39,11 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("table", help="regenerate the tables in benchmarks/README.md")
     generate = commands.add_parser("generate", help="write the generated networks and print their paths")
     generate.add_argument("names", nargs="*", metavar="NAME")
+    twins = commands.add_parser("twins", help="8-bit twins of float32 networks, by onnxruntime's static quantiser")
+    twins.add_argument("models", nargs="+", type=Path, metavar="MODEL.onnx")
+    twins.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="NAME.qdq.onnx is written there")
+    twins.add_argument("--format", choices=("qdq", "qoperator"), default="qdq")
+    twins.add_argument("--activations", choices=("uint8", "int8"), default="uint8")
     return top
 
 
@@ -103,6 +108,13 @@ def run(args: argparse.Namespace) -> int:
 
         table.main()
         return 0
+    if args.command == "twins":
+        from benchmarks import twins
+
+        missing = [m for m in args.models if not m.exists()]
+        if missing:
+            raise UsageError(f"{missing[0]}: no such file")
+        return twins.main(args.models, args.out, args.format, args.activations)
     from benchmarks import generate
 
     wrong = [n for n in args.names if n not in generate.NETWORKS]
