@@ -38,9 +38,9 @@ def make_twin(model: Path, target: Path, form: str = "qdq", activations: str = "
         prepared = Path(folder) / "prepared.onnx"
         q.quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
         q.quantize_static(
-            str(prepared), str(target), _Reader(calibration or samples(model)), per_channel=per_channel, reduce_range=reduce_range,
-            quant_format=q.QuantFormat.QDQ if form == "qdq" else q.QuantFormat.QOperator, weight_type=q.QuantType.QInt8,
-            activation_type=q.QuantType.QUInt8 if activations == "uint8" else q.QuantType.QInt8)
+            str(prepared), str(target), _Reader(calibration or samples(model)), per_channel=per_channel,
+            reduce_range=reduce_range, quant_format=q.QuantFormat.QDQ if form == "qdq" else q.QuantFormat.QOperator,
+            weight_type=q.QuantType.QInt8, activation_type=q.QuantType.QUInt8 if activations == "uint8" else q.QuantType.QInt8)
     return target
 
 

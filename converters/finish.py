@@ -116,7 +116,7 @@ class _Walk:
         for position, name in zip(places, node.outputs, strict=True):
             if all(v is None or v.known for v in inputs):
                 value = results[position]
-                self.values[name] = Value(name, value.shape, value.dtype, value.data)
+                self.values[name] = replace(value, name=name)
             else:
                 self.builder.bind(self.values, name, results[position], first)
 

@@ -8,6 +8,7 @@ which emits IR nodes; their shapes come from the IR's own shape rules, never fro
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("onnx", "convert", "reading an ONNX model") from error
 
+from tinynet.converters.integer_constants import rearranged
 from tinynet.converters.onnx_builder import (
     Builder,
     Malformed,
@@ -47,7 +49,7 @@ from tinynet.converters.onnx_load import (
     resolve_inputs,
     tensor_array,
 )
-from tinynet.converters.onnx_ops import OPERATORS, REASONS
+from tinynet.converters.onnx_ops import CONTRIBUTED, OPERATORS, REASONS
 from tinynet.graph import Graph, Meta, Tensor
 
 # Larger initialisers are read again for each use, so that weights are not held twice.
@@ -57,6 +59,8 @@ _HANDED_ON = frozenset(("Constant", "Dropout", "Identity"))
 _TYPE_ATTRIBUTES = frozenset(("to", "dtype", "output_dtype", "output_datatype"))
 # Inputs after the first of these operators are settings, not weights.
 _SETTINGS = frozenset(("Clip", "Dropout", "Pad", "Resize", "Upsample"))
+# Only move elements of their first input, so that the integers behind a constant go along.
+_MOVES = frozenset(("Expand", "Flatten", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"))
 
 
 def import_onnx(source: Any, *, input_shapes: Mapping[str, Iterable[int]] | None = None,
@@ -257,6 +261,8 @@ class Importer(ControlFlow):
         operator, own = OPERATORS.get(key), registered(key)
         if own is not None and (operator is None or operator.function is None):
             return own, None
+        if operator is not None and key in CONTRIBUTED:
+            return operator, None
         if node.domain not in ("", "ai.onnx"):
             raise Refuse(f"operators of the domain {node.domain!r} are not supported; tinynet.register adds one")
         try:
@@ -313,8 +319,12 @@ class Importer(ControlFlow):
 
     def _fold(self, node: onnx.NodeProto, inputs: list[Value | None]) -> list[Value]:
         arrays = {item: v.data for item, v in zip(node.input, inputs, strict=True) if v is not None}
-        return [Value(output, array.shape, array.dtype.name, array)
-                for array, output in zip(fold(node, self.source.opset, arrays), node.output, strict=True)]
+        found = [Value(output, array.shape, array.dtype.name, array)
+                 for array, output in zip(fold(node, self.source.opset, arrays), node.output, strict=True)]
+        if node.op_type in _MOVES and inputs[0].integers is not None:
+            moved = rearranged(inputs[0].integers, lambda a: fold(node, self.source.opset, {**arrays, node.input[0]: a})[0])
+            found = [replace(found[0], integers=moved)]
+        return found
 
     def _count_weights(self, node: onnx.NodeProto) -> None:
         names = node.input[:1] if node.op_type in _SETTINGS else node.input

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinynet.converters.integer_constants import rearranged
 from tinynet.custom import ONNX_OPERATORS
-from tinynet.graph import Graph, Node, Tensor
+from tinynet.graph import Graph, Integers, Node, Tensor
 from tinynet.ops import ShapeError, Spec, make
 
 # TensorProto.DataType -> name; source graphs are finished where there is no onnx package to ask.
@@ -82,6 +83,8 @@ class Value:
     # shape is then the largest possible one.  `count_axis`: the axis that is cut.
     count: str | None = None
     count_axis: int = 0
+    # What is behind a known float32 value.
+    integers: Integers | None = None
 
     @property
     def known(self) -> bool:
@@ -159,11 +162,13 @@ class Builder:
         name = self.reserve(stem or f"{self.stem}_const")
         return Value(name, array.shape, array.dtype.name, array)
 
-    def derived(self, value: Value, tag: str, function: Callable[[np.ndarray], np.ndarray]) -> Value:
-        """`function` of a known value, shared by every node that asks for the same `tag` of it."""
+    def derived(self, value: Value, tag: str, function: Callable[[np.ndarray], np.ndarray], moves: bool = True) -> Value:
+        """`function` of a known value, shared by every node that asks for the same `tag` of it.  `moves`: it only moves,
+        repeats or drops elements, so that the integers behind them go along."""
         key = (value.name, tag)
         if key not in self._derived:
-            self._derived[key] = self.known(function(value.data), f"{value.name}_{tag}")
+            made = self.known(function(value.data), f"{value.name}_{tag}")
+            self._derived[key] = replace(made, integers=rearranged(value.integers, function) if moves else None)
         return self._derived[key]
 
     def narrow(self, value: Value | None) -> Value | None:
@@ -223,7 +228,7 @@ class Builder:
             tensor_name = value.name
             if tensor_name in self.graph.tensors or tensor_name in self._outputs:
                 tensor_name = self.fresh(f"{value.name}_const")
-            self.graph.add(Tensor(tensor_name, value.shape, value.dtype, data))
+            self.graph.add(Tensor(tensor_name, value.shape, value.dtype, data, integers=value.integers))
             held = self._constants[value.name] = (data, tensor_name)
         return held[1]
 

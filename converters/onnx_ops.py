@@ -23,6 +23,7 @@ from tinynet.converters import onnx_ops_matrix as matrix
 from tinynet.converters import onnx_ops_move as move
 from tinynet.converters import onnx_ops_norm as norm
 from tinynet.converters import onnx_ops_pool as pool
+from tinynet.converters import onnx_ops_quantized as quantized
 from tinynet.converters import onnx_ops_recurrent as recurrent
 from tinynet.converters import onnx_ops_reduce as reduce
 from tinynet.converters import onnx_ops_resize as resize
@@ -41,23 +42,25 @@ _FAMILIES = (
     move,
     norm,
     pool,
+    quantized,
     recurrent,
     reduce,
     resize,
 )
 OPERATORS: dict[str, Operator] = dict(sorted(
     (_CONTROL | {kind: entry for family in _FAMILIES for kind, entry in family.OPERATORS.items()}).items()))
+# Those of other domains, which have no schema here.
+CONTRIBUTED = frozenset(kind for kind in OPERATORS if "." in kind)
 
 _SUBGRAPHS = "it runs a subgraph; export the model so that its control flow is resolved"
-_QUANTIZED = "8-bit ONNX models are not supported; convert the float32 model"
+_QUANTIZED = "this form of 8-bit model is not supported; quantise statically (QDQ or QOperator), or convert the float32 model"
 _RANDOM = "it makes random numbers at run time"
 _SEQUENCE = "sequences and optional values are not supported"
 
 # Why an operator that is in no table above is refused, where there is more to say than that it is unknown.
 REASONS: dict[str, str] = {
     **dict.fromkeys(("Scan", "SequenceMap"), _SUBGRAPHS),
-    **dict.fromkeys(("ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv",
-                     "QLinearMatMul", "QuantizeLinear"), _QUANTIZED),
+    **dict.fromkeys(("ConvInteger", "DynamicQuantizeLinear", "MatMulInteger"), _QUANTIZED),
     **dict.fromkeys(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
                      "RandomUniformLike"), _RANDOM),
     **dict.fromkeys(("ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",

@@ -20,8 +20,8 @@ def gemm(b: Builder, a: Value, w: Value, c: Value | None = None, *, alpha: float
     if a.shape[1] != (w.shape[1] if transB else w.shape[0]):
         raise Malformed(f"A of shape {list(a.shape)} does not fit B of shape {list(w.shape)}, transB {transB}")
     if w.known and w.dtype == "float32":
-        bias, c = _row_bias(c, columns, beta)
-        y = b.emit("dense", a, _dense_weights(b, w, bool(transB), alpha), b.known(bias, f"{b.stem}_bias"))
+        bias, c = _row_bias(b, c, columns, beta)
+        y = b.emit("dense", a, _dense_weights(b, w, bool(transB), alpha), bias)
     else:
         if transB:
             w = b.transpose(w, (1, 0), "transpose_b")
@@ -36,20 +36,24 @@ def gemm(b: Builder, a: Value, w: Value, c: Value | None = None, *, alpha: float
     return out
 
 
-def _row_bias(c: Value | None, columns: int, beta: float) -> tuple[np.ndarray, Value | None]:
+def _row_bias(b: Builder, c: Value | None, columns: int, beta: float) -> tuple[Value, Value | None]:
     """(bias of a dense layer, what is left to add)."""
     if c is not None and c.known and c.dtype == "float32" and c.shape in ((), (1,), (1, 1), (columns,), (1, columns)):
-        return np.broadcast_to(np.float32(beta) * c.data.reshape(-1), (columns,)).astype(np.float32), None
-    return np.zeros(columns, np.float32), c
+        if beta == 1:
+            return b.derived(c, f"row{columns}", lambda a: np.broadcast_to(a.reshape(-1), (columns,)).copy()), None
+        return b.known(np.broadcast_to(np.float32(beta) * c.data.reshape(-1), (columns,)).astype(np.float32),
+                       f"{b.stem}_bias"), None
+    return b.known(np.zeros(columns, np.float32), f"{b.stem}_bias"), c
 
 
 def _dense_weights(b: Builder, w: Value, transposed: bool, alpha: float = 1.0) -> Value:
     """[N, K] from B [K, N], or [N, K] if `transposed`."""
     if transposed and alpha == 1:
         return w
-    tag = "kn" if transposed else "nk"
-    return b.derived(w, tag if alpha == 1 else f"{tag}{alpha}", lambda a: np.ascontiguousarray(
-        (a if transposed else a.T) * np.float32(alpha)))
+    if alpha == 1:
+        return b.derived(w, "nk", np.transpose)
+    return b.derived(w, f"{'kn' if transposed else 'nk'}{alpha}", lambda a: np.ascontiguousarray(
+        (a if transposed else a.T) * np.float32(alpha)), moves=False)
 
 
 def matmul(b: Builder, x: Value, y: Value) -> Value:

@@ -20,6 +20,9 @@ from tinynet.converters.passes import (
     fuse_matmul,
     fuse_residual,
     group_norms,
+    integer_moves,
+    integer_signs,
+    integers,
     layout,
     matmul_to_dense,
     merge_duplicates,
@@ -40,7 +43,9 @@ Pass = Callable[[Graph], int]
 PASSES: dict[str, Pass] = {
     "fold constants": fold_constants.apply,
     "remove identities": remove_identities.apply,
+    "make integers unsigned": integer_signs.apply,
     "merge duplicates": merge_duplicates.apply,
+    "move integers": integer_moves.apply,
     "recognise shuffles": shuffles.apply,
     "recognise normalizations": normalizations.apply,
     "recognise group norms": group_norms.apply,
@@ -73,8 +78,13 @@ def run_passes(graph: Graph, progress: Callable[[str, int], None] | None = None)
             progress(name, changes)
         return changes
 
-    for _ in range(MAX_ROUNDS):
-        if not sum([run(name, apply) for name, apply in PASSES.items()]):
-            break
+    def settle() -> None:
+        for _ in range(MAX_ROUNDS):
+            if not sum([run(name, apply) for name, apply in PASSES.items()]):
+                break
+
+    settle()
+    if run("integers", integers.apply):
+        settle()
     run("pack weights", pack_weights.apply)
     return graph

@@ -7,11 +7,13 @@ by `finish()`, which sorts the nodes, drops what nobody reads and forgets unused
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinynet import layouts
+from tinynet.converters.integer_constants import rearranged
 from tinynet.graph import Graph, Node, Tensor
 from tinynet.ops import Op, Spec, make
 
@@ -87,6 +89,13 @@ class Editor:
         self.graph.add(Tensor(name, tuple(int(d) for d in array.shape), str(array.dtype), array))
         self.users[name] = []
         return name
+
+    def rearranged(self, name: str, function: Callable[[np.ndarray], np.ndarray], stem: str) -> str:
+        """A new constant: function(constant `name`).  The function only moves, repeats or drops elements, so that the integers
+        behind them go along."""
+        made = self.constant(function(self.value(name)), stem)
+        self.graph.tensors[made].integers = rearranged(self.graph.tensors[name].integers, function)
+        return made
 
     def emit(self, op: str, inputs: list[str], attrs: dict[str, Any] | None = None, *, stem: str,
              output: str | None = None) -> str:
@@ -201,3 +210,9 @@ def op_of(node: Node) -> Op:
 
 def has_activation(node: Node) -> bool:
     return node.attrs.get("activation", "none") != "none"
+
+
+def is_integer_layer(ed: Editor, node: Node) -> bool:
+    """Is this a float32 layer of integers with weights of integers, for the pass `integers`?"""
+    return (ed.graph.tensors[node.inputs[1]].integers is not None
+            and ed.made_by(node.inputs[0], "dequantize") is not None)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinynet.converters.passes.edit import Editor, op_of
 from tinynet.graph import Node
 
@@ -25,12 +27,13 @@ class Plan:
     def permute_weights(self, ed: Editor) -> None:
         for node, position in self.weights:
             inputs = list(node.inputs)
-            value = ed.value(inputs[position])
-            lead = value.ndim - 1
-            parts = value.reshape(*value.shape[:-1], *self.split)
-            moved = parts.transpose(*range(lead), *(lead + p for p in self.perm)).reshape(value.shape)
-            inputs[position] = ed.constant(moved, f"{inputs[position]}/moved")
+            inputs[position] = ed.rearranged(inputs[position], self.moved, f"{inputs[position]}/moved")
             ed.set_inputs(node, inputs)
+
+    def moved(self, value: np.ndarray) -> np.ndarray:
+        lead = value.ndim - 1
+        parts = value.reshape(*value.shape[:-1], *self.split)
+        return parts.transpose(*range(lead), *(lead + p for p in self.perm)).reshape(value.shape)
 
 
 def plan(ed: Editor, node: Node, perm: tuple[int, ...]) -> Plan | None:

@@ -7,7 +7,8 @@
     after:   conv2d(x, w', b')          w'[o,..,i] = w[o,..,i] scale[i]     b'[o] = b[o] + sum w[o,..,i] shift[i]
 
 batch_norm and mul, add, sub, div by constants along the last axis are all such maps; a run of them is composed
-first, in float64, and rounded to float32 once.  A run that finds no layer becomes one batch_norm.
+first, in float64, and rounded to float32 once.  A run that finds no layer becomes one batch_norm.  Weights that stand for
+integers (Tensor.integers) are not changed.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ def _into_layer_before(ed: Editor, run: list[Node], total: Affine) -> int:
     layer = ed.made_by(x, *LAYERS)
     if layer is None or ed.only_user(x) is None or has_activation(layer) or len(layer.inputs) != 3:
         return 0
+    if ed.graph.tensors[layer.inputs[1]].integers is not None:
+        return _into_bias(ed, layer, run, total)
     w, b = (ed.value(name).astype(np.float64) for name in layer.inputs[1:])
     along = {"conv2d": (-1, 1, 1, 1), "dense": (-1, 1), "depthwise_conv2d": (1, 1, -1),
              "conv_transpose2d": (1, 1, -1, 1)}
@@ -104,10 +107,26 @@ def _into_layer_before(ed: Editor, run: list[Node], total: Affine) -> int:
     return _replace_layer(ed, layer, w * scale.reshape(along[layer.op]), b * scale + shift, run)
 
 
+def _into_bias(ed: Editor, layer: Node, run: list[Node], total: Affine) -> int:
+    """Weights of integers stay: only a sum joins them; one with nothing takes the integers behind it along."""
+    w, b = layer.inputs[1:]
+    if (total.scale != 1).any():
+        return 0
+    outs = ed.shape(b)
+    summand = next((name for name in run[0].inputs if ed.is_constant(name)), None)
+    if len(run) == 1 and run[0].op == "add" and not ed.value(b).any():
+        bias = ed.rearranged(summand, lambda a: np.broadcast_to(a.reshape(-1), outs).copy(), f"{b}/folded")
+    else:
+        bias = ed.constant((ed.value(b) + total.shift).astype(np.float32), f"{b}/folded")
+    return _with_weights(ed, layer, w, bias, run)
+
+
 def _into_layer_after(ed: Editor, run: list[Node], total: Affine) -> int:
     x, y = _parse(ed, run[0])[0], run[-1].outputs[0]
     layer = ed.only_user(y)
     if layer is None or layer.op not in LAYERS or layer.inputs[0] != y or has_activation(run[-1]):
+        return 0
+    if ed.graph.tensors[layer.inputs[1]].integers is not None:
         return 0
     if total.shift.any() and (layer.op == "conv_transpose2d" or layer.op != "dense" and any(op_of(layer).pads)):
         return 0
@@ -134,6 +153,10 @@ def _replace_layer(ed: Editor, layer: Node, w: np.ndarray, b: np.ndarray, run: l
         return 0
     weights = ed.constant(w.astype(np.float32), f"{layer.inputs[1]}/folded")
     bias = ed.constant(b.astype(np.float32), f"{layer.inputs[2]}/folded")
+    return _with_weights(ed, layer, weights, bias, run, x)
+
+
+def _with_weights(ed: Editor, layer: Node, weights: str, bias: str, run: list[Node], x: str | None = None) -> int:
     old = layer.outputs[0] if x is not None else run[-1].outputs[0]
     attrs = dict(layer.attrs)
     if x is None:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinynet.converters.integer_constants import rearranged
 from tinynet.converters.passes.edit import Editor, op_of
 from tinynet.graph import DTYPES, Graph
 
+MOVES = ("reshape", "transpose", "slice", "expand", "depth_to_space", "space_to_depth", "channel_shuffle")
 GROWTH_LIMIT = 1 << 20       # bytes that a folded constant may be larger than four times its sources
 
 
@@ -36,6 +38,9 @@ def apply(graph: Graph) -> int:
         ed.remove(node)
         for out, value in zip(outs, values, strict=True):
             out.data = np.ascontiguousarray(value).reshape(value.shape)
+        if node.op in MOVES:
+            op = op_of(node)
+            outs[0].integers = rearranged(ins[0].integers, lambda a, op=op: op.reference(a)[0])
         count += 1
     ed.finish()
     return count

@@ -3,8 +3,8 @@
     before:  pad(x, top 0, left 0, bottom 1, right 1), conv2d(pads 0,0,0,0)
     after:   conv2d(x, pads 0,0,1,1)
 
-conv2d, depthwise_conv2d: padding with 0.  average_pool2d: padding with 0, as `count_include_pad`, unless it has pads
-of its own that do not count.  max_pool2d: only padding with -inf, because its own padding never wins.  A reshape
+conv2d, depthwise_conv2d: padding with 0, of integers with their zero.  average_pool2d: padding with 0, as
+`count_include_pad`, unless it has pads of its own that do not count.  max_pool2d: only padding with -inf, because its own padding never wins.  A reshape
 between the two may insert a dimension of size 1 (1-D convolutions).
 """
 
@@ -14,6 +14,8 @@ import math
 
 from tinynet.converters.passes.edit import Editor, op_of
 from tinynet.graph import Graph, Node
+
+PADDING = {"conv2d": 0.0, "depthwise_conv2d": 0.0, "average_pool2d": 0.0, "max_pool2d": -math.inf}
 
 
 def apply(graph: Graph) -> int:
@@ -36,12 +38,15 @@ def apply(graph: Graph) -> int:
 
 def _padding(ed: Editor, node: Node) -> tuple[str, tuple[int, ...]] | None:
     """(x without padding, [N,H,W,C]; top, left, bottom, right) in front of this window kind."""
-    wanted = {"conv2d": 0.0, "depthwise_conv2d": 0.0, "average_pool2d": 0.0, "max_pool2d": -math.inf}.get(node.op)
+    if node.op in ("q_conv2d", "q_depthwise_conv2d"):
+        wanted, dtype = op_of(node).x_zero, "uint8"
+    else:
+        wanted, dtype = PADDING.get(node.op), "float32"
     if wanted is None:
         return None
     reshape = ed.made_by(node.inputs[0], "reshape")
     pad = ed.made_by(reshape.inputs[0] if reshape else node.inputs[0], "pad")
-    if pad is None or ed.dtype(pad.inputs[0]) != "float32":
+    if pad is None or ed.dtype(pad.inputs[0]) != dtype:
         return None
     op = op_of(pad)
     if op.mode != "constant" or op.value != wanted or len(pad.inputs) > 1:

@@ -5,12 +5,12 @@
 
 y must have no activation, no residual yet and no other reader, and both sides the same shape.  Where both sides are
 such layers, the one that runs later takes the other as its residual.  `other` cannot depend on y, since the sum is
-y's only reader, so there is always an order; `finish()` finds it.
+y's only reader, so there is always an order; `finish()` finds it.  Layers that will compute on integers stay alone.
 """
 
 from __future__ import annotations
 
-from tinynet.converters.passes.edit import Editor, has_activation
+from tinynet.converters.passes.edit import Editor, has_activation, is_integer_layer
 from tinynet.graph import Graph
 
 
@@ -27,7 +27,7 @@ def apply(graph: Graph) -> int:
             layer = ed.made_by(name, "conv2d", "dense")
             if layer is None or ed.only_user(name) is None or has_activation(layer) or len(layer.inputs) != 3:
                 continue
-            if ed.shape(name) == ed.shape(other):
+            if ed.shape(name) == ed.shape(other) and not is_integer_layer(ed, layer):
                 candidates.append((order.get(id(layer), len(order)), layer, other))
         if not candidates:
             continue

@@ -264,8 +264,8 @@ class _Region:
         if perm is None or _is_identity(perm):
             return name
         if ed.is_constant(name):
-            array = ed.value(name)
-            return ed.constant(array.reshape(_padded(array.shape, len(perm))).transpose(perm), f"{name}/moved")
+            full = _padded(ed.shape(name), len(perm))
+            return ed.rearranged(name, lambda a: a.reshape(full).transpose(perm), f"{name}/moved")
         if not self._tied(name, perm):
             full = ed.emit("reshape", [name], {"shape": _padded(ed.shape(name), len(perm))}, stem=f"{name}/full")
             return self._transpose(full, perm, name)

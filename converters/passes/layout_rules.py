@@ -60,6 +60,11 @@ def _per_axis(*names):
     return rule
 
 
+def _steps(ed, node, op, position, perm):
+    """quantize, dequantize with a scale for each entry of an axis."""
+    return Flip([perm], perm, {"axis": perm.index(op.axis)} if len(op.scale) > 1 else {})
+
+
 def _expand(ed, node, op, position, perm):
     if len(perm) != len(op.shape):
         return None
@@ -185,7 +190,7 @@ def _places(move: moves.Move) -> dict[int, int] | None:
 
 _RULES = {
     "softmax": _along_axis, "log_softmax": _along_axis, "hardmax": _along_axis, "cumsum": _along_axis, "cumprod": _along_axis,
-    "concat": _concat, "gather": _gather,
+    "quantize": _steps, "dequantize": _steps, "concat": _concat, "gather": _gather,
     "reshape": _reshape, "expand": _expand, "resize": _resize,
     "slice": _per_axis("begin", "end", "step"), "pad": _per_axis("begin", "end"),
     "argmax": _argmax, "argmin": _argmax, "reduce_mean": _reduce, "reduce_sum": _reduce, "reduce_prod": _reduce,

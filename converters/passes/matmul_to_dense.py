@@ -21,7 +21,7 @@ def apply(graph: Graph) -> int:
         if len(ed.shape(node.inputs[1])) != 2 or ed.dtype(node.inputs[1]) != "float32":
             continue
         x, w = node.inputs
-        weights = ed.constant(ed.value(w).T, f"{w}/dense")
+        weights = ed.rearranged(w, np.transpose, f"{w}/dense")
         bias = ed.constant(np.zeros(ed.shape(w)[1], np.float32), f"{w}/bias")
         ed.replace(node.outputs[0], ed.emit("dense", [x, weights, bias], stem=node.outputs[0]))
         count += 1

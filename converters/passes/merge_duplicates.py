@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinynet.converters.passes.edit import Editor, op_of
-from tinynet.graph import Graph
+from tinynet.graph import Graph, Tensor
 
 SMALL = 1 << 14              # bytes; larger constants are rarely equal and cost time to compare
 
@@ -44,10 +44,16 @@ def _constants(ed: Editor) -> int:
         data = np.asarray(tensor.data) if tensor.is_constant else None
         if data is None or data.nbytes > SMALL:
             continue
-        first = seen.setdefault((tensor.shape, tensor.dtype, tensor.layout, data.tobytes()), name)
+        first = seen.setdefault((tensor.shape, tensor.dtype, tensor.layout, data.tobytes(), _origin(tensor)), name)
         if first == name or name in ed.outputs:
             continue
         for node in list(ed.users[name]):
             ed.set_inputs(node, [first if n == name else n for n in node.inputs])
             count += 1
     return count
+
+
+def _origin(tensor: Tensor) -> tuple[bytes, ...]:
+    """The integers behind the constant."""
+    found = tensor.integers
+    return () if found is None else tuple(np.asarray(a).tobytes() for a in (found.values, found.scale, found.zero))

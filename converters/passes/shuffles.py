@@ -48,7 +48,7 @@ def _recognise(ed: Editor, node: Node) -> int:
         part = chain[first:]
         source = part[0].inputs[0]
         move = move_of(ed, part)
-        if move is None or move.is_view or ed.dtype(source) != "float32":
+        if move is None or move.is_view or ed.dtype(source) not in ("float32", "uint8"):
             continue
         for kind, attrs, axis in _candidates(move):
             rank = len(move.source)

@@ -5,7 +5,7 @@
 
     f(reshape(x)) = reshape(f(x));  batch_norm if the last axis stays;  reshape(x) + reshape(y) = reshape(x + y)
 
-Reshapes only move down, so this ends.
+Reshapes only move down, so this ends.  dequantize stays below: bytes are reshaped, and nothing joins it (`integer_moves`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def apply(graph: Graph) -> int:
 
 def _above(ed: Editor, node: Node) -> list[str] | None:
     """The inputs with which `node` can work above the reshape that feeds it; None if it cannot."""
-    if not op_of(node).elementwise and node.op != "batch_norm":
+    if not op_of(node).elementwise and node.op != "batch_norm" or node.op == "dequantize":
         return None
     reshapes = {i: maker for i, name in enumerate(node.inputs)
                 if (maker := ed.made_by(name, "reshape")) is not None and not ed.is_constant(maker.inputs[0])}

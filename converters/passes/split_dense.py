@@ -20,7 +20,7 @@ def apply(graph: Graph) -> int:
         parts = _parts(ed, node) if node.op == "dense" else None
         for cut, begin, end in parts or ():
             x, w, b = node.inputs
-            inputs = [x, ed.constant(ed.value(w)[begin:end], f"{w}/part"), ed.constant(ed.value(b)[begin:end], f"{b}/part")]
+            inputs = [x, *(ed.rearranged(c, lambda a, begin=begin, end=end: a[begin:end], f"{c}/part") for c in (w, b))]
             y = cut.outputs[0]
             ed.replace(y, ed.emit("dense", inputs, node.attrs, stem=y))
             count += 1

@@ -53,6 +53,10 @@ class Quantize(Op):
     dtype: str = "uint8"
     axis: int = 0
 
+    @property
+    def elementwise(self) -> bool:
+        return len(self.scale) == 1
+
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 1)
         need_float(inputs)
@@ -86,6 +90,10 @@ class Dequantize(Op):
     scale: tuple[float, ...] = (1.0,)
     zero: tuple[int, ...] = (0,)
     axis: int = 0
+
+    @property
+    def elementwise(self) -> bool:
+        return len(self.scale) == 1
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 1)

@@ -246,6 +246,8 @@ def test_every_version_in_the_table_exists(lab):
             known.setdefault(schema.name, set()).add(schema.since_version)
     newest = lab.onnx.defs.onnx_opset_version()
     for kind, operator in OPERATORS.items():
+        if "." in kind:                     # of another domain
+            continue
         assert {v for v in operator.versions if v <= newest} <= known[kind], kind
         schemas = [lab.onnx.defs.get_schema(kind, opset) for opset in range(max(7, min(known[kind])), 27)]
         assert {s.since_version for s in schemas if not s.deprecated} <= set(operator.versions), kind

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinynet import reference
-from tinynet.errors import UnsupportedError, UnsupportedOpError
+from tinynet.errors import UnsupportedError
 
 SHARED = Path(os.environ.get("TINYNET_SHARED") or Path(__file__).resolve().parents[3].parent / "shared") / "models"
 MODELS = ["fastestdet", "mlperf_tiny_ic", "mlperf_tiny_kws", "mobilenet_v2_1.0_224", "super_resolution",
@@ -50,9 +50,3 @@ def test_variants_of_the_face_detector(lab, file):
 def test_a_file_of_ir_version_1(lab):
     with pytest.raises(UnsupportedError, match="IR version 1 without an operator set"):
         lab.import_(SHARED / "super_resolution" / "original_ir1.onnx")
-
-
-def test_quantised_models_say_so(lab):
-    with pytest.raises(UnsupportedOpError, match="8-bit ONNX models") as caught:
-        lab.import_(SHARED / "mlperf_tiny_ic" / "model_qdq.onnx")
-    assert set(caught.value.operators) == {"QuantizeLinear", "DequantizeLinear"}
