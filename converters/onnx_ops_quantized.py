@@ -275,10 +275,10 @@ _CONTRIBUTED = {
 }
 
 OPERATORS = {
-    "DequantizeLinear": Operator(dequantize_linear, (10, 13, 19, 21, 23, 24, 25)),
+    "DequantizeLinear": Operator(dequantize_linear, (10, 13, 19, 21, 23, 24, 25, 28)),
     "QLinearConv": Operator(qlinear_conv, (10,)),
     "QLinearMatMul": Operator(qlinear_matmul, (10, 21)),
-    "QuantizeLinear": Operator(quantize_linear, (10, 13, 19, 21, 23, 24, 25)),
+    "QuantizeLinear": Operator(quantize_linear, (10, 13, 19, 21, 23, 24, 25, 28)),
     # com.microsoft also holds QuantizeLinear and DequantizeLinear, from before ONNX had all of their types.
     "com.microsoft.DequantizeLinear": Operator(dequantize_linear, (0,)),
     "com.microsoft.QuantizeLinear": Operator(quantize_linear, (0,)),

@@ -4,8 +4,8 @@
     after:   conv2d(x, pads 0,0,1,1)
 
 conv2d, depthwise_conv2d: padding with 0, of integers with their zero.  average_pool2d: padding with 0, as
-`count_include_pad`, unless it has pads of its own that do not count.  max_pool2d: only padding with -inf, because its own padding never wins.  A reshape
-between the two may insert a dimension of size 1 (1-D convolutions).
+`count_include_pad`, unless it has pads of its own that do not count.  max_pool2d: only padding with -inf, because its own
+padding never wins.  A reshape between the two may insert a dimension of size 1 (1-D convolutions).
 """
 
 from __future__ import annotations

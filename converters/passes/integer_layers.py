@@ -186,7 +186,7 @@ def _side(ed: Editor, name: str) -> tuple[Any, float, int] | None:
     if not ed.is_constant(name):
         return dequantized(ed, name)
     integers = ed.graph.tensors[name].integers
-    if integers is None or (integers.scale.size, integers.zero.size) != (1, 1) or integers.values.dtype not in (np.uint8, np.int8):
+    if integers is None or (integers.scale.size, integers.zero.size) != (1, 1) or integers.values.dtype.itemsize != 1:
         return None
     shift = 128 if integers.values.dtype == np.int8 else 0
     values = (integers.values.astype(np.int16) + shift).astype(np.uint8)

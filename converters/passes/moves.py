@@ -105,8 +105,8 @@ def steps(move: Move) -> list[tuple[str, tuple[int, ...]]]:
 
 def transposed_last(move: Move) -> list[tuple[str, tuple[int, ...]]] | None:
     """The spelling reshape, transpose (the reshape also where it changes nothing), if there is one."""
-    back = _direct(move.inverse())
-    if back is None or move.is_view:
+    back = None if move.is_view else _direct(move.inverse())
+    if back is None:
         return None
     return [("reshape", tuple(move.target[p] for p in back)), ("transpose", inverse(back))]
 
