@@ -47,7 +47,8 @@ class Row:
     first_ms: float | None = None
     import_ms: float | None = None
     peak_rss_bytes: int | None = None
-    error: float | None = None           # relative to the range of onnxruntime's output
+    error: float | None = None           # relative to the range of onnxruntime's output; 8-bit networks: noise to signal
+    spread: float | None = None          # 8-bit networks: the error of onnxruntime itself on inputs that are moved a little
     correct: bool = False
     runs: int = 0
     rounds_used: int = 0
@@ -55,8 +56,9 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
-        if values["error"] is not None and not np.isfinite(values["error"]):
-            values["error"] = None
+        for key in ("error", "spread"):
+            if values[key] is not None and not np.isfinite(values[key]):
+                values[key] = None
         return values
 
 
@@ -144,7 +146,8 @@ def read(worker: Asks, folder: Path, outputs: list[str]) -> list[np.ndarray]:
 
 def label(model: Path) -> str:
     """What a row calls the model: its file's name, or its folder's where the file is just called model.onnx."""
-    return model.resolve().parent.name if model.stem == "model" else model.stem
+    stem = model.stem.removesuffix(".qdq").removesuffix("_qdq")
+    return model.resolve().parent.name if stem == "model" else stem
 
 
 def without_folders(text: str, *folders: str | Path) -> str:
@@ -160,11 +163,14 @@ class Session:
     def __init__(self, model: Path, engines: Sequence[str], settings: Settings, folder: Path):
         self.model, self.settings, self.folder = model, settings, folder
         self.names, arrays, self.outputs = inputs.make_inputs(model)
+        self.quantized = inputs.is_quantized(model)
+        self.spread: float | None = None
         self.rows = {name: Row(label(model), name) for name in engines}
         self.workers: dict[str, process.Worker] = {}
         self.results: dict[str, list[np.ndarray]] = {}
-        self.given = folder / "inputs.npz"
-        np.savez(self.given, **{f"in{i}": a for i, a in enumerate(arrays)})
+        self.given, self.nudged = folder / "inputs.npz", folder / "nudged.npz"
+        for path, values in ((self.given, arrays), (self.nudged, inputs.nudge(arrays))):
+            np.savez(path, **{f"in{i}": a for i, a in enumerate(values)})
 
     def fail(self, name: str, reason: object) -> None:
         if name in self.rows:
@@ -180,9 +186,18 @@ class Session:
                 self.results[name] = first_answer(self.workers[name], row, folder, self.given, self.names, self.outputs)
             except EngineFailed as error:
                 self.fail(name, error)
-        judge(self.rows, self.results)
+        if self.quantized and REFERENCE in self.results:
+            self.spread = self.measure_spread(self.workers[REFERENCE])
+        judge(self.rows, self.results, self.spread)
         if REFERENCE in self.workers and REFERENCE not in self.rows:
             self.workers.pop(REFERENCE).close()
+
+    def measure_spread(self, reference: Asks) -> float:
+        """How far the reference's answer moves with its inputs; it then has the inputs that were given again."""
+        checked(reference.ask("first", inputs=str(self.nudged), names=self.names))
+        moved = read(reference, self.folder / REFERENCE, self.outputs)
+        checked(reference.ask("first", inputs=str(self.given), names=self.names))
+        return inputs.worst_error(moved, self.results[REFERENCE], inputs.noise_of)
 
     def time_all(self) -> None:
         running = {name: self.workers[name] for name in self.rows if name in self.results}
@@ -195,7 +210,7 @@ class Session:
             except EngineFailed as error:
                 failed[name] = str(error)
                 del bursts[name]
-        judge(self.rows, self.results)
+        judge(self.rows, self.results, self.spread)
         fill_rows(self.rows, bursts)
         for name, reason in failed.items():
             self.fail(name, reason)
@@ -217,19 +232,22 @@ def bench_model(model: Path, engines: Sequence[str], settings: Settings) -> list
     return list(session.rows.values())
 
 
-def judge(rows: dict[str, Row], results: dict[str, list[np.ndarray]]) -> None:
+def judge(rows: dict[str, Row], results: dict[str, list[np.ndarray]], spread: float | None = None) -> None:
     """Compare each engine's outputs with onnxruntime's; the worst error of all calls counts.
 
-    `results`: the engines that answered.  Without onnxruntime's answer, nothing counts as right.
+    `results`: the engines that answered.  `spread`: that of an 8-bit network.
+    Without onnxruntime's answer, nothing counts as right.
     """
-    for name, row in rows.items():
-        if name not in results:
-            continue
-        if REFERENCE not in results:
-            row.problem = f"{REFERENCE} did not run, so nothing says whether this is right"
-            continue
-        row.error = max(row.error or 0.0, inputs.worst_error(results[name], results[REFERENCE]))
-        row.correct = row.error <= (stats.OUR_ERROR_LIMIT if name == OURS else stats.PEER_ERROR_LIMIT)
+    if REFERENCE not in results:
+        for name in rows.keys() & results.keys():
+            rows[name].problem = f"{REFERENCE} did not run, so nothing says whether this is right"
+        return
+    measure = inputs.error_of if spread is None else inputs.noise_of
+    for name in rows.keys() & results.keys():
+        row = rows[name]
+        row.spread = spread
+        row.error = max(row.error or 0.0, inputs.worst_error(results[name], results[REFERENCE], measure))
+        row.correct = row.error <= stats.error_limit(name == OURS, spread)
 
 
 def progress(text: str) -> None:

@@ -37,7 +37,9 @@ def comparison(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         if row.version:
             options = importlib.import_module(f"benchmarks.engines.{row.engine}").OPTIONS
             engines[row.engine] = {"version": row.version, "options": options}
-    return {"threads": settings.threads, "rounds": settings.rounds, "burst_ms": settings.burst_ms,
+    integers = {row.spread is not None for row in rows if row.error is not None}
+    precision = "mixed" if len(integers) == 2 else "int8" if True in integers else "float32"
+    return {"precision": precision, "threads": settings.threads, "rounds": settings.rounds, "burst_ms": settings.burst_ms,
             "gap_ms": settings.gap, "pinned": bool(settings.cpus), "engines": engines,
             "rows": [row.to_json() for row in rows]}
 

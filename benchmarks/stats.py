@@ -11,8 +11,20 @@ from typing import NamedTuple
 # more room than tinynet: their coarser approximations still count as a result to beat, a broken network is off by 1.
 OUR_ERROR_LIMIT = 1e-3
 PEER_ERROR_LIMIT = 1e-2
+# The bound for 8-bit networks is on noise relative to the signal (20 dB).  Where an answer moves by more when the inputs
+# move by less than a step of 8 bits, twice that is allowed: engines differ in roundings.  Unrelated answers are off by 1.4.
+INTEGER_NOISE_LIMIT = 0.1
+SPREAD_ALLOWANCE = 2.0
+MOST_INTEGER_NOISE = 1.0
 # Rounds without involuntary context switches are used alone if there are this many of them.
 ENOUGH_QUIET = 5
+
+
+def error_limit(ours: bool, spread: float | None = None) -> float:
+    """The error up to which an answer is right; `spread`: that of an 8-bit network."""
+    if spread is not None:
+        return min(MOST_INTEGER_NOISE, max(INTEGER_NOISE_LIMIT, SPREAD_ALLOWANCE * spread))
+    return OUR_ERROR_LIMIT if ours else PEER_ERROR_LIMIT
 
 
 class Burst(NamedTuple):

@@ -140,7 +140,9 @@ TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_tabl
 def section(result: dict[str, Any]) -> str:
     machine = result["machine"]
     threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}" if "threads" in result else ""
-    title = ", ".join(filter(None, [result["command"], threads, machine["cpu"], result["date"]]))
+    precision = result.get("precision", "")
+    title = ", ".join(filter(None, [result["command"], precision.replace("float32", ""), threads, machine["cpu"],
+                                    result["date"]]))
     return f"### {title}\n\n{TABLES[result['command']](result)}\n"
 
 

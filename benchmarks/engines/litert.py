@@ -1,4 +1,7 @@
-"""LiteRT (TensorFlow Lite) with XNNPACK, for models that have a .tflite file of the same name beside the .onnx."""
+"""LiteRT (TensorFlow Lite) with XNNPACK, for models that have a .tflite file of the same name beside the .onnx.
+
+For NAME_qdq.onnx and NAME.qdq.onnx that is NAME_int8.tflite, or NAME.tflite if it takes integers.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ from pathlib import Path
 import numpy as np
 
 PIP = "ai-edge-litert"
-OPTIONS = "XNNPACK delegate, the float .tflite beside the model"
+OPTIONS = "XNNPACK delegate, the .tflite beside the model"
 
 
 def prepare(model: Path, folder: Path) -> Path:
     from benchmarks.engines import Skip
 
-    path = model.with_suffix(".tflite")
-    if not path.exists():
-        raise Skip("there is no .tflite beside the model")
-    return path
+    stem = model.stem.removesuffix(".qdq").removesuffix("_qdq")
+    names = [f"{stem}.tflite"] if stem == model.stem else [f"{stem}_int8.tflite", f"{stem}.tflite"]
+    for name in names:
+        if model.with_name(name).exists():
+            return model.with_name(name)
+    raise Skip("there is no .tflite beside the model")
 
 
 def prepare_import() -> str:

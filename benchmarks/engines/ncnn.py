@@ -18,7 +18,10 @@ def prepare(model: Path, folder: Path) -> Path:
     import pnnx
 
     from benchmarks.engines import Skip
+    from benchmarks.inputs import is_quantized
 
+    if is_quantized(model):
+        raise Skip("the wheel has neither ncnn2table nor ncnn2int8, which make ncnn's 8-bit form")
     source = folder / (model.stem + ".onnx")
     source.symlink_to(model.resolve())      # pnnx writes its files beside the model
     graph = onnx.load(model, load_external_data=False).graph

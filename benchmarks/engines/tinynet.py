@@ -12,9 +12,10 @@ OPTIONS = "run(), .tnb file"
 
 def prepare(model: Path, folder: Path) -> Path:
     import tinynet
+    from benchmarks.inputs import model_io
 
     target = folder / (model.stem + ".tnb")
-    tinynet.convert(model, target)
+    tinynet.convert(model, target, inputs={name: shape for name, (shape, _) in model_io(model)[0].items()})
     return target
 
 

@@ -6,7 +6,9 @@ import json
 import subprocess
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import engines, generate, harness, process
 from benchmarks import worker as worker_module
@@ -94,6 +96,64 @@ def test_tinynet_is_held_to_a_tighter_bound_than_peers():
     assert not rows["tinynet"].correct
 
 
+def test_judge_of_8_bit_networks_measures_noise():
+    good = np.array([0.0, 1.0, 0.0, 1.0], np.float32)                   # deviation 0.5
+    results = {"tinynet": [good + 0.04], "noisy": [good + 0.06], "unrelated": [1 - good], "onnxruntime": [good]}
+    for spread, right in [(0.0, [True, False, False]), (0.07, [True, True, False]), (5.0, [True, True, False])]:
+        rows = rows_with(tinynet=False, noisy=False, unrelated=False)
+        harness.judge(rows, results, spread)
+        assert [rows[n].correct for n in rows] == right
+        assert {row.spread for row in rows.values()} == {spread}
+        assert rows["noisy"].error == pytest.approx(0.12, rel=1e-5)
+
+
+def qdq_network(path):
+    """Two convolutions with 8-bit inputs, weights (per channel) and outputs."""
+    rng = np.random.default_rng(0)
+    nodes, constants = [], [numpy_helper.from_array(np.array(v, t), n) for n, v, t in (
+        ("s", 0.02, np.float32), ("z", 128, np.uint8), ("z0", 0, np.uint8), ("si", 4e-4, np.float32))]
+
+    def qdq(name, zero):
+        nodes.extend([helper.make_node("QuantizeLinear", [name, "s", zero], [name + "_q"]),
+                      helper.make_node("DequantizeLinear", [name + "_q", "s", zero], [name + "_d"])])
+        return name + "_d"
+
+    x = qdq("x", "z")
+    for i, channels in enumerate((3, 8)):
+        constants += [numpy_helper.from_array(a, f"{n}{i}") for n, a in (
+            ("w", rng.integers(-127, 128, (8, channels, 3, 3)).astype(np.int8)),
+            ("ws", rng.uniform(1e-3, 2e-3, 8).astype(np.float32)), ("wz", np.zeros(8, np.int8)))]
+        nodes.extend([helper.make_node("DequantizeLinear", [f"w{i}", f"ws{i}", f"wz{i}"], [f"w{i}_d"], axis=0),
+                      helper.make_node("Conv", [x, f"w{i}_d"], [f"c{i}"], pads=[1, 1, 1, 1]),
+                      helper.make_node("Relu", [f"c{i}"], [f"r{i}"])])
+        x = qdq(f"r{i}", "z0")
+    tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", (1, 3, 12, 12)), (x, (1, 8, 12, 12)))]
+    model = helper.make_model(helper.make_graph(nodes, "qdq", tensors[:1], tensors[1:], constants),
+                              opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def test_8_bit_network_through_real_processes(tmp_path):
+    model = qdq_network(tmp_path / "net.qdq.onnx")
+    (tmp_path / "net_int8.tflite").write_bytes(b"")
+    [peer, ncnn, litert] = harness.bench_model(model, ["onnxruntime", "ncnn", "litert"], Settings(rounds=1, burst_ms=1.0))
+    assert (peer.model, peer.correct, peer.error) == ("net", True, 0) and 0 < peer.spread < 0.1
+    assert ncnn.problem.startswith(("the wheel has neither ncnn2table", "not installed", "cannot start"))
+    assert litert.problem and "there is no .tflite" not in litert.problem
+
+
+def test_openvino_runs_8_bit_networks_with_integer_kernels(tmp_path):
+    code = ("import sys; from pathlib import Path; sys.path.append(sys.argv[1]); from benchmarks.engines import openvino as o\n"
+            "print(*o.Engine(o.prepare(Path(sys.argv[2]), Path(sys.argv[3])), 1).integer_layers())")
+    done = subprocess.run([process.python_of("openvino"), "-c", code, str(process.WORKER.parents[1]),
+                           str(qdq_network(tmp_path / "net.qdq.onnx")), str(tmp_path)], capture_output=True, text=True)
+    if "No module named" in done.stderr:
+        pytest.skip("openvino is not installed")
+    assert done.stdout.split() == ["2", "2"], done.stderr
+
+
 def test_published_problems_name_no_folder(tmp_path):
     text = harness.without_folders(f"Error: {tmp_path}/m.onnx: bad, see /scratch/x/log", tmp_path, "/scratch/x")
     assert text == "Error: m.onnx: bad, see log"
@@ -112,7 +172,9 @@ def test_infinite_error_is_null_in_json():
 
 def test_models_called_model_take_the_folders_name(tmp_path):
     assert harness.label(tmp_path / "net" / "model.onnx") == "net"
+    assert harness.label(tmp_path / "net" / "model_qdq.onnx") == "net"
     assert harness.label(tmp_path / "net" / "other.onnx") == "other"
+    assert harness.label(tmp_path / "net" / "other.qdq.onnx") == "other"
 
 
 def test_python_of_an_engine(monkeypatch):

@@ -25,6 +25,39 @@ def test_error_of_integers_is_the_share_that_differs():
     assert inputs.error_of(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 9])) == 0.25
 
 
+def test_noise_is_relative_to_the_deviation_of_what_is_expected():
+    expected = np.array([[100, 120], [100, 120]], np.uint8)              # deviation 10
+    assert inputs.noise_of(expected + np.uint8(1), expected) == pytest.approx(0.1)
+    assert inputs.noise_of(expected.T.reshape(-1), expected) == pytest.approx(np.sqrt(2))
+    assert inputs.noise_of(expected[0], expected) == inputs.noise_of(expected * np.nan, expected) == float("inf")
+
+
+def test_nudged_inputs_stay_within_half_a_step():
+    rng = np.random.default_rng(0)
+    real, bytes_, index = rng.normal(size=1000).astype(np.float32), rng.integers(-128, 128, 1000).astype(np.int8), np.arange(9)
+    moved = inputs.nudge([real, bytes_, index])
+    assert [m.dtype for m in moved] == [np.float32, np.int8, np.int64] and np.array_equal(moved[2], index)
+    difference = np.abs(moved[0] - real)
+    assert 0.9 * np.ptp(real) / 510 < difference.max() <= np.ptp(real) / 509
+    assert 0.05 < np.mean(moved[1] != bytes_) < 0.15 and np.abs(moved[1].astype(int) - bytes_).max() == 1
+
+
+def test_8_bit_inputs_are_all_of_8_bits_and_other_integers_0_or_1(tmp_path):
+    for kind, low, high in [(TensorProto.INT8, -128, 127), (TensorProto.UINT8, 0, 255), (TensorProto.INT64, 0, 1)]:
+        [array] = inputs.make_inputs(save(tmp_path / "m.onnx", (1, 5000), kind))[1]
+        assert (array.min(), array.max()) == (low, high)
+
+
+def test_quantized_models_are_known_by_their_operators(tmp_path):
+    path = save(tmp_path / "m.onnx")
+    assert not inputs.is_quantized(path)
+    model = onnx.load(path)
+    for kind in ("DequantizeLinear", "QLinearAdd", "MatMulInteger"):
+        model.graph.node[0].op_type = kind
+        onnx.save(model, path)
+        assert inputs.is_quantized(path)
+
+
 def test_missing_batch_axis_and_nhwc_are_turned():
     expected = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
     assert inputs.error_of(expected[0], expected) == 0

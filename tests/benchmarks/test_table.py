@@ -47,6 +47,13 @@ def test_comparison_table(folder):
     assert "### peers, 2 threads, " in text
 
 
+def test_8_bit_results_say_so(folder):
+    report.write_json("c", "peers", report.comparison([Row("net", "tinynet", median_ms=1.0, error=0.01, spread=0.02,
+                                                            correct=True)], Settings()))
+    text = table.generated(table.load(folder))
+    assert "### peers, int8, 1 thread, " in text and "### peers, 2 threads, " in text
+
+
 def test_table_replaces_only_what_lies_between_the_markers(folder, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"above\n{table.START}\nold\n{table.END}\nbelow\n")
