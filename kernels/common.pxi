@@ -1,7 +1,7 @@
 # What every kernel file uses: the C structures, operands by number, the split of work over threads.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
 cdef extern from "step.h":
@@ -142,6 +142,27 @@ cdef extern from "step.h":
         void (*lookup)(const uint8_t *, uint8_t *, int64_t, const uint8_t *) noexcept nogil
         void (*softmax)(const uint8_t *, int64_t, uint8_t *, int64_t, int64_t, int64_t, const float *, float,
                         int32_t) noexcept nogil
+    enum: TN_BLOCK_ROWS
+    enum: TN_UINT8
+    ctypedef struct tn_gemm8:
+        const uint8_t **a
+        int64_t rows
+        const int64_t *run
+        int64_t runs, quads
+        const int8_t *b
+        int64_t panels, n
+        const int32_t *bias
+        const float *multiplier
+        const int32_t *w_zero
+        void *y
+        int64_t ldy
+        void *packed
+        int32_t result, zero, low, high, small, pairs
+    ctypedef struct tn_int8:
+        int64_t (*multiply_add)(int64_t) noexcept nogil
+        int32_t gemm8_packed_rows
+        int32_t gemm8_signed
+        void (*gemm8)(const tn_gemm8 *) noexcept nogil
     ctypedef struct tn_context:
         char **base
         const tn_micro *micro

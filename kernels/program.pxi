@@ -15,14 +15,14 @@ cdef extern from *:
     #endif
     /* Large blocks ask for huge pages: fewer faults on first touch (2 us for each 4 KiB, which is more than the first run
        of a small network computes), and panels that are streamed cross fewer pages.  A last page that would be half empty
-       is left out. */
+       is left out.  64 bytes more than asked for may be read: integer kernels read bytes four at a time. */
     static void *tn_aligned_alloc(size_t bytes)
     {
         const size_t huge = 2 << 20;
         const size_t pages = (bytes + huge / 2) / huge;
         const size_t room = bytes > pages * huge ? bytes : pages * huge;
         void *memory = NULL;
-        if (posix_memalign(&memory, pages ? huge : 64, room ? room : 64))
+        if (posix_memalign(&memory, pages ? huge : 64, room + 64))
             return NULL;
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
         if (pages)

@@ -82,7 +82,8 @@ class Hostile:
         if dtype == "int64":
             array = self.rng.choice(np.array([0, 1, 2, -1, 5, 2 ** 40, -2 ** 63]), shape)
         tensor = self.graph.add(Tensor(self.name(), shape, dtype, np.asarray(array, dtype)))
-        layout = self.r.choice((layouts.PLAIN, layouts.PLAIN, "ohwi_panels16:1", "ohwi_panels16:2", "hwoi_panels16:1"))
+        layout = self.r.choice((layouts.PLAIN, layouts.PLAIN, "ohwi_panels16:1", "ohwi_panels16:2", "hwoi_panels16:1",
+                                "ohwi_quads16:1:3"))
         try:
             tensor.data, tensor.layout = layouts.pack(tensor.data, layout), layout
         except TinynetError:

@@ -27,7 +27,7 @@ from tinynet.errors import FileError, FormatError, LimitError, TinynetError
 from tinynet.graph import Graph, Meta, Node, Tensor
 from tinynet.graph import Preprocess as Prep
 from tinynet.kernels import engine
-from tinynet.layouts import hwoi_panels, nbytes, ohwi_panels, pack, unpack
+from tinynet.layouts import hwoi_panels, nbytes, ohwi_panels, ohwi_quads, pack, unpack
 
 SCHEMA = Path(__file__).parents[1] / "tinynet" / "model.fbs"
 GOLDEN = Path(__file__).parent / "golden"
@@ -183,6 +183,29 @@ def test_packed_weights_unpack_to_the_logical_array():
         t = tensors[name]
         logical = unpack(t.data, t.shape, t.dtype, t.layout)
         np.testing.assert_array_equal(logical.reshape(-1), sign * np.arange(t.size, dtype="float32"))
+
+
+@pytest.mark.parametrize("shape, groups, run", [
+    ((5, 3, 2, 7), 1, 14), ((5, 3, 2, 7), 1, 7), ((34, 2, 2, 3), 2, 3), ((6, 1, 1, 8), 3, 8), ((4, 9), 1, 9), ((3, 0), 1, 1)])
+def test_weights_in_quads(shape, groups, run):
+    """The formula of model.fbs, element by element."""
+    layout = ohwi_quads(groups, run)
+    w = np.random.default_rng(1).integers(-128, 128, shape).astype(np.int8)
+    packed = pack(w, layout)
+    assert packed.nbytes == nbytes(shape, "int8", layout)
+    assert np.array_equal(unpack(packed, shape, "int8", layout), w)
+    rows, columns = shape[0] // groups, w[0].size
+    matrix, expected = w.reshape(groups, rows, columns), []
+    for g, p, r, q, j, i in np.ndindex(groups, -(-rows // 16), columns // run, -(-run // 4), 16, 4):
+        inside = p * 16 + j < rows and 4 * q + i < run
+        expected.append(matrix[g, p * 16 + j, r * run + 4 * q + i] if inside else 0)
+    assert packed.tolist() == expected
+
+
+@pytest.mark.parametrize("numbers", ["1", "1:4", "1:7:1", "5:7", "0:6", "1:06", "1:0", "+1:6", ":6", "1:"])
+def test_layouts_in_quads_that_do_not_fit(numbers):
+    with pytest.raises(FormatError, match="does not fit"):
+        nbytes((3, 2, 1, 3), "int8", f"ohwi_quads16:{numbers}")
 
 
 def test_empty_constants_unpack():

@@ -2,6 +2,7 @@
 
     conv2d w, dense w     ->  ohwi_panels(groups)
     conv_transpose2d w    ->  hwoi_panels(groups)
+    q_conv2d w, q_dense w ->  ohwi_quads(groups, run)
     rnn, gru, lstm w, r   ->  ohwi_panels(1), ohwi_panels(gates of all directions)
     everything else       ->  plain
 
@@ -16,9 +17,11 @@ from tinynet.graph import Graph, Node, Tensor
 from tinynet.ops.recurrent import Recurrent
 
 
-def _wishes(node: Node) -> dict[int, str]:
+def _wishes(graph: Graph, node: Node) -> dict[int, str]:
     """Input -> the layout that the kernels read it in."""
     op = op_of(node)
+    if node.op in ("q_conv2d", "q_dense"):
+        return {1: op.weight_layout(graph.tensors[node.inputs[1]].shape)}
     if node.op in ("conv2d", "dense"):
         return {1: layouts.ohwi_panels(op.groups if node.op == "conv2d" else 1)}
     if node.op == "conv_transpose2d":
@@ -33,7 +36,7 @@ def apply(graph: Graph) -> int:
     # constant -> layout -> (node that reads it as weights, at which input)
     wishes: dict[str, dict[str, list[tuple[Node, int]]]] = {}
     for node in ed.nodes():
-        for position, layout in _wishes(node).items():
+        for position, layout in _wishes(graph, node).items():
             if ed.is_constant(node.inputs[position]):
                 wishes.setdefault(node.inputs[position], {}).setdefault(layout, []).append((node, position))
     count = 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from tinynet import layouts
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_inputs, need_nhwc, padded, tap, window_extents
+from tinynet.ops.q_product import emit_q_product, run_length
 from tinynet.ops.requantized import Requantized
 
 
@@ -54,6 +56,22 @@ class QConv2d(Requantized):
     def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
         return count(outputs[0].shape) * count(inputs[1].shape[1:])
 
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def weight_layout(self, w: tuple[int, ...]) -> str:
+        """The order in which the kernel reads weights of that shape."""
+        return layouts.ohwi_quads(self.groups, run_length(w, self.groups, self.dilations[1]))
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        w = builder.graph.tensors[node.inputs[1]].shape
+        emit_q_product(
+            builder, self, node, picture=x.shape[:3], x=x, channels=x.shape[3], w=w, kernel=w[1:3], out=y.shape[1:3], y=y,
+            groups=self.groups, strides=self.strides, pads=self.pads, dilations=self.dilations,
+        )
+        return True
+
 
 @register
 class QDense(Requantized):
@@ -79,3 +97,18 @@ class QDense(Requantized):
 
     def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
         return count(outputs[0].shape) * inputs[1].shape[1]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def weight_layout(self, w: tuple[int, ...]) -> str:
+        """The order in which the kernel reads weights of that shape."""
+        return layouts.ohwi_quads(1, max(1, w[1]))
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        emit_q_product(
+            builder, self, node, picture=(1, 1, x.rows), x=x, channels=x.row, w=(y.row, 1, 1, x.row), kernel=(1, 1),
+            out=(1, x.rows), y=y, groups=1, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1),
+        )
+        return True

@@ -13,6 +13,30 @@ typedef struct tn_q_pair {
     float ra, rb, c;
     int32_t a_zero, b_zero, low, high;
 } tn_q_pair;
+enum { TN_BLOCK_ROWS = 384 };  /* rows that one tn_gemm8 may have */
+
+typedef enum tn_result { TN_UINT8, TN_FLOAT32, TN_INT32 } tn_result;
+
+/* acc = A B - (row sums of A) w_zero + bias in int32 modulo 2^32, and what `result` makes of it (ops/q_conv2d.py).
+   Row i of A is a list of runs: run r is run[3r+2] consecutive bytes at a[i] + run[3r], read as run[3r+1] quads of four, so
+   that up to three bytes behind a run are read as well (and meet weights that are zero). */
+typedef struct tn_gemm8 {
+    const uint8_t *const *a;   /* [rows] */
+    int64_t rows;              /* at most TN_BLOCK_ROWS */
+    const int64_t *run;        /* [runs][3] offset, quads, bytes */
+    int64_t runs, quads;       /* quads: of all runs together */
+    const int8_t *b;           /* [panels][quads][16][4] */
+    int64_t panels, n;         /* columns that exist, more than 16 (panels - 1) */
+    const int32_t *bias;       /* [n] */
+    const float *multiplier;   /* [n] */
+    const int32_t *w_zero;     /* [n], or NULL */
+    void *y;                   /* [rows] rows, ldy elements apart */
+    int64_t ldy;
+    void *packed;              /* 8 gemm8_packed_rows bytes per quad, for levels that copy rows of A */
+    int32_t result, zero, low, high;
+    int32_t small;             /* every multiplier is below 1, so that rounding the product cannot overflow an int32 */
+    int32_t pairs;             /* no pair of neighbouring weights can overflow an int16: see gemm.h */
+} tn_gemm8;
 
 typedef struct tn_int8 {
     /* n turns of multiply-accumulates in registers, for measuring the peak; returns how many were done */
@@ -30,6 +54,9 @@ typedef struct tn_int8 {
        first to last; y may be x */
     void (*softmax)(const uint8_t *x, int64_t ldx, uint8_t *y, int64_t ldy, int64_t rows, int64_t n, const float *table,
                     float levels, int32_t zero);
+    int32_t gemm8_packed_rows;     /* rows of A that gemm8 copies before it multiplies them; 0: it reads them in place */
+    int32_t gemm8_signed;          /* gemm8 takes activations as x - 128: its bias has to hold 128 times the sum of w */
+    void (*gemm8)(const tn_gemm8 *g);
 } tn_int8;
 
 /* Table of a level by name ("avx2"), or NULL if this build or this CPU lacks it. */

@@ -10,6 +10,7 @@
 #include "elementwise.h"
 #include "lookup.h"
 #include "softmax.h"
+#include "gemm.h"
 
 #define TABLE_NAME_(level) tn_int8_##level
 #define TABLE_NAME(level) TABLE_NAME_(level)
@@ -22,4 +23,7 @@ const tn_int8 TABLE_NAME(LEVEL) = {
     .mul = mul,
     .lookup = lookup,
     .softmax = softmax,
+    .gemm8_packed_rows = PACKED_ROWS,
+    .gemm8_signed = SIGNED_ROWS,
+    .gemm8 = gemm8,
 };

@@ -208,6 +208,23 @@ def test_matmul_with_constant_becomes_dense(net, tools):
     assert kinds(rewritten(matmul_to_dense.apply, net.graph(z))) == {"dense": 1, "matmul": 1}
 
 
+def test_integer_weights_are_packed_in_the_runs_that_kernels_find(net, tools):
+    x = net.const(np.zeros((1, 7, 8, 6)), "uint8")
+
+    def layer(kind, x, *shape, **attrs):
+        outs = shape[0]
+        return net.op(kind, x, net.const(np.ones(shape), "int8"), net.const(np.zeros(outs), "int32"), np.ones(outs), **attrs)
+
+    y = layer("q_conv2d", x, 6, 3, 2, 6)
+    y = layer("q_conv2d", y, 6, 2, 3, 2, groups=3)
+    y = layer("q_conv2d", y, 6, 2, 2, 6, dilations=(2, 2))
+    graph = net.graph(layer("q_dense", y, 5, 6))
+    pack_weights.apply(graph)
+    assert [graph.tensors[node.inputs[1]].layout for node in graph.nodes] == [
+        "ohwi_quads16:1:12", "ohwi_quads16:3:2", "ohwi_quads16:1:6", "ohwi_quads16:1:6"]
+    assert pack_weights.apply(graph) == 0
+
+
 def test_weights_are_packed_and_shared_ones_copied(net, tools):
     _, rewritten, kinds = tools
     x = net.input(1, 4, 4, 8)

@@ -1,0 +1,178 @@
+/* The tile of levels that multiply four bytes by four bytes in one instruction, and of scalar code; rows are read in place.
+
+   Heights leave room for a row of weights and one quad of A: AVX-512 (32 registers) 6 rows x 4 panels (24 + 4 + 1), 8 x 3,
+   8 x 2, 8 x 1; 256 bits (16 registers) 6 x 1 (12 + 2 + 1); NEON 5 x 1 (20 + 4 + 5); scalar 1 x 1. */
+enum { PACKED_ROWS = 0 };
+
+#if VL == 16
+static const int max_rows[] = {0, 8, 8, 8, 6};
+enum { TURN = 4 };
+#elif VL == 8
+static const int max_rows[] = {0, 6};
+enum { TURN = 4 };
+#elif VL == 4
+static const int max_rows[] = {0, 5};
+#else
+static const int max_rows[] = {0, 1};
+#endif
+
+#if defined(__x86_64__) && VL > 1
+INLINE vi quad_load(const uint8_t *a)
+{
+    int32_t x;
+    memcpy(&x, a, 4);
+    return vi_set1(x);
+}
+
+/* One quad of K: rows of A at a[i] + k, rows of the panels at b[p] + 64 u. */
+#define TILE_STEP(M, P, k, u)                                                                      \
+    do {                                                                                           \
+        vi row[P * VECTORS];                                                                       \
+        UNROLL for (int p = 0; p < P; p++)                                                         \
+            UNROLL for (int j = 0; j < VECTORS; j++)                                               \
+                row[p * VECTORS + j] = vi_load(b[p] + 64 * (u) + 4 * VL * j);                      \
+        UNROLL for (int i = 0; i < M; i++)                                                         \
+        {                                                                                          \
+            const vi x = quad_load(a[i] + (k));                                                    \
+            UNROLL for (int j = 0; j < P * VECTORS; j++)                                           \
+                acc[i][j] = vi_dot(acc[i][j], x, row[j]);                                          \
+        }                                                                                          \
+    } while (0)
+
+/* The empty asm keeps gcc from replacing P walking pointers by TURN * P offsets, more than there are registers. */
+#define TILE_ADVANCE(P, quads)                                                                     \
+    UNROLL for (int p = 0; p < P; p++)                                                             \
+    {                                                                                              \
+        b[p] += 64 * (quads);                                                                      \
+        __asm__("" : "+r"(b[p]));                                                                  \
+    }
+
+#define TILE_RUN(M, P)                                                                             \
+    for (; q >= TURN; q -= TURN, k += 4 * TURN) {                                                  \
+        UNROLL for (int u = 0; u < TURN; u++)                                                      \
+            TILE_STEP(M, P, k + 4 * u, u);                                                         \
+        TILE_ADVANCE(P, TURN)                                                                      \
+    }                                                                                              \
+    for (; q > 0; q--, k += 4) {                                                                   \
+        TILE_STEP(M, P, k, 0);                                                                     \
+        TILE_ADVANCE(P, 1)                                                                         \
+    }
+
+#elif VL == 4
+#define TILE_QUAD(M, x, u, DOT)                                                                    \
+    do {                                                                                           \
+        int8x16_t row[VECTORS];                                                                    \
+        UNROLL for (int j = 0; j < VECTORS; j++)                                                   \
+            row[j] = vld1q_s8(b[0] + 64 * (u) + 16 * j);                                           \
+        UNROLL for (int i = 0; i < M; i++)                                                         \
+            UNROLL for (int j = 0; j < VECTORS; j++)                                               \
+                acc[i][j] = (vi)DOT;                                                               \
+    } while (0)
+
+#define TILE_RUN(M, P)                                                                             \
+    const uint8x16_t flip = vdupq_n_u8(0x80);                                                      \
+    int8x16_t x[M];                                                                                \
+    for (; q >= 4; q -= 4, k += 16, b[0] += 256) {                                                 \
+        UNROLL for (int i = 0; i < M; i++)                                                         \
+            x[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(a[i] + k), flip));                        \
+        TILE_QUAD(M, x, 0, vdotq_laneq_s32((int32x4_t)acc[i][j], row[j], x[i], 0));                \
+        TILE_QUAD(M, x, 1, vdotq_laneq_s32((int32x4_t)acc[i][j], row[j], x[i], 1));                \
+        TILE_QUAD(M, x, 2, vdotq_laneq_s32((int32x4_t)acc[i][j], row[j], x[i], 2));                \
+        TILE_QUAD(M, x, 3, vdotq_laneq_s32((int32x4_t)acc[i][j], row[j], x[i], 3));                \
+    }                                                                                              \
+    for (; q > 0; q--, k += 4, b[0] += 64) {                                                       \
+        UNROLL for (int i = 0; i < M; i++)                                                         \
+        {                                                                                          \
+            uint32_t quad;                                                                         \
+            memcpy(&quad, a[i] + k, 4);                                                            \
+            x[i] = vreinterpretq_s8_u8(veorq_u8(vreinterpretq_u8_u32(vdupq_n_u32(quad)), flip));   \
+        }                                                                                          \
+        TILE_QUAD(M, x, 0, vdotq_s32((int32x4_t)acc[i][j], row[j], x[i]));                         \
+    }
+
+#else
+#define TILE_RUN(M, P)                                                                             \
+    for (; q > 0; q--, k += 4, b[0] += 64) {                                                       \
+        const int32_t x0 = a[0][k], x1 = a[0][k + 1], x2 = a[0][k + 2], x3 = a[0][k + 3];          \
+        UNROLL for (int j = 0; j < 16; j++)                                                        \
+            acc[0][j] = vi_add(acc[0][j], vi_set1(x0 * b[0][4 * j] + x1 * b[0][4 * j + 1] +        \
+                                                  x2 * b[0][4 * j + 2] + x3 * b[0][4 * j + 3]));   \
+    }
+#endif
+
+#define DEFINE_TILE(M, P)                                                                          \
+    static __attribute__((noinline)) void tile_##M##x##P(const tile *t)                            \
+    {                                                                                              \
+        vi acc[M][P * VECTORS];                                                                    \
+        const uint8_t *a[M];                                                                       \
+        const int8_t *b[P];                                                                        \
+        UNROLL for (int i = 0; i < M; i++)                                                         \
+        {                                                                                          \
+            a[i] = t->a[i];                                                                        \
+            UNROLL for (int j = 0; j < P * VECTORS; j++)                                           \
+                acc[i][j] = tile_start(t, i, j * VL);                                              \
+        }                                                                                          \
+        UNROLL for (int p = 0; p < P; p++)                                                         \
+            b[p] = t->b + p * t->g->quads * 64;                                                    \
+        const int64_t *run = t->g->run, *const end = run + 3 * t->g->runs;                         \
+        for (; run < end; run += 3) {                                                              \
+            int64_t k = run[0], q = run[1];                                                        \
+            TILE_RUN(M, P)                                                                         \
+        }                                                                                          \
+        tile_end(t, acc[0], M, P);                                                                 \
+    }
+
+DEFINE_TILE(1, 1)
+#if VL > 1
+DEFINE_TILE(2, 1) DEFINE_TILE(3, 1) DEFINE_TILE(4, 1) DEFINE_TILE(5, 1)
+#endif
+#if VL >= 8
+DEFINE_TILE(6, 1)
+#endif
+#if VL == 16
+DEFINE_TILE(7, 1) DEFINE_TILE(8, 1)
+DEFINE_TILE(1, 2) DEFINE_TILE(2, 2) DEFINE_TILE(3, 2) DEFINE_TILE(4, 2)
+DEFINE_TILE(5, 2) DEFINE_TILE(6, 2) DEFINE_TILE(7, 2) DEFINE_TILE(8, 2)
+DEFINE_TILE(1, 3) DEFINE_TILE(2, 3) DEFINE_TILE(3, 3) DEFINE_TILE(4, 3)
+DEFINE_TILE(5, 3) DEFINE_TILE(6, 3) DEFINE_TILE(7, 3) DEFINE_TILE(8, 3)
+DEFINE_TILE(1, 4) DEFINE_TILE(2, 4) DEFINE_TILE(3, 4) DEFINE_TILE(4, 4) DEFINE_TILE(5, 4) DEFINE_TILE(6, 4)
+#endif
+
+static void (*const tiles[][8])(const tile *) = {
+#if VL == 16
+    {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1, tile_7x1, tile_8x1},
+    {tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2, tile_7x2, tile_8x2},
+    {tile_1x3, tile_2x3, tile_3x3, tile_4x3, tile_5x3, tile_6x3, tile_7x3, tile_8x3},
+    {tile_1x4, tile_2x4, tile_3x4, tile_4x4, tile_5x4, tile_6x4},
+#elif VL == 8
+    {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1},
+#elif VL == 4
+    {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1},
+#else
+    {tile_1x1},
+#endif
+};
+
+/* Tile columns outside, so that their weights stay in L1 or L2 while rows go by; columns and rows in pieces that differ by
+   one at most. */
+static void gemm8(const tn_gemm8 *g)
+{
+    int32_t sums[TN_BLOCK_ROWS];
+    tile_room room;
+    tile t;
+    const int64_t columns = (g->panels + WIDEST - 1) / WIDEST;
+    row_sums(g, sums);
+    for (int64_t column = 0; column < columns; column++) {
+        const int64_t p0 = g->panels * column / columns, width = g->panels * (column + 1) / columns - p0;
+        tile_columns(&t, g, p0, width, &room);
+        const int64_t pieces = (g->rows + max_rows[width] - 1) / max_rows[width];
+        const int64_t height = g->rows / pieces, taller = g->rows - height * pieces;
+        for (int64_t piece = 0, i = 0, rows; piece < pieces; piece++, i += rows) {
+            rows = height + (piece < taller);
+            t.a = g->a + i;
+            t.sums = sums + i;
+            t.y = (uint8_t *)g->y + (i * g->ldy + 16 * p0) * tile_item(g);
+            tiles[width - 1][rows - 1](&t);
+        }
+    }
+}

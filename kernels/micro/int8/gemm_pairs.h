@@ -1,0 +1,162 @@
+/* The tile of levels that multiply 16-bit numbers at best.
+
+   A few rows of A are copied as int16, quad by quad, [quads][rows][4]: once for all panels.  x86: the copy's order is
+   (k0, k2), (k1, k3), which is how the bytes of a quad of weights become int16 in place by shifts, and pmaddwd adds two exact
+   products.  NEON: in order; vld4 takes the quads of weights apart. */
+#if VL == 16
+enum { PACKED_ROWS = 8 };
+#elif VL == 8
+enum { PACKED_ROWS = 6 };
+#elif defined(__x86_64__)
+enum { PACKED_ROWS = 2 };
+#else
+enum { PACKED_ROWS = 4 };
+#endif
+
+static void pack_rows(const tn_gemm8 *g, const uint8_t *const *a, int64_t rows, void *packed)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        uint8_t *to = (uint8_t *)packed + 8 * i;
+        for (int64_t r = 0; r < g->runs; r++) {
+            const uint8_t *x = a[i] + g->run[3 * r];
+            int64_t q = g->run[3 * r + 1];
+#if defined(__x86_64__)
+            for (; q >= 4; q -= 4, x += 16, to += 32 * rows) {
+                const __m128i bytes = _mm_loadu_si128((const __m128i *)x);
+                const __m128i even = _mm_and_si128(bytes, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(bytes, 8);
+                const __m128i low = _mm_unpacklo_epi32(even, odd), high = _mm_unpackhi_epi32(even, odd);
+                _mm_storel_epi64((__m128i *)to, low);
+                _mm_storel_epi64((__m128i *)(to + 8 * rows), _mm_unpackhi_epi64(low, low));
+                _mm_storel_epi64((__m128i *)(to + 16 * rows), high);
+                _mm_storel_epi64((__m128i *)(to + 24 * rows), _mm_unpackhi_epi64(high, high));
+            }
+            for (; q > 0; q--, x += 4, to += 8 * rows) {
+                uint32_t bytes;
+                memcpy(&bytes, x, 4);
+                const uint64_t pairs = (uint64_t)(bytes >> 8 & 0xff00ff) << 32 | (bytes & 0xff00ff);
+                memcpy(to, &pairs, 8);
+            }
+#else
+            for (; q > 0; q--, x += 4, to += 8 * rows) {
+                uint32_t bytes;
+                memcpy(&bytes, x, 4);
+                vst1_u16((uint16_t *)to, vget_low_u16(vmovl_u8(vcreate_u8(bytes))));
+            }
+#endif
+        }
+    }
+}
+
+#if defined(__x86_64__)
+#if VL == 16
+#define MADD(x, w) ((vi)_mm512_madd_epi16((__m512i)(x), (__m512i)(w)))
+#define EVEN(w) ((vi)_mm512_srai_epi16(_mm512_slli_epi16((__m512i)(w), 8), 8))
+#define ODD(w) ((vi)_mm512_srai_epi16((__m512i)(w), 8))
+#elif VL == 8
+#define MADD(x, w) ((vi)_mm256_madd_epi16((__m256i)(x), (__m256i)(w)))
+#define EVEN(w) ((vi)_mm256_srai_epi16(_mm256_slli_epi16((__m256i)(w), 8), 8))
+#define ODD(w) ((vi)_mm256_srai_epi16((__m256i)(w), 8))
+#else
+#define MADD(x, w) ((vi)_mm_madd_epi16((__m128i)(x), (__m128i)(w)))
+#define EVEN(w) ((vi)_mm_srai_epi16(_mm_slli_epi16((__m128i)(w), 8), 8))
+#define ODD(w) ((vi)_mm_srai_epi16((__m128i)(w), 8))
+#endif
+
+/* One pair of each quad; the weights are loaded for each of the two, which costs less than keeping them. */
+#define PAIR_STEP(M, half, PART)                                                                   \
+    do {                                                                                           \
+        vi w[VECTORS];                                                                             \
+        UNROLL for (int j = 0; j < VECTORS; j++)                                                   \
+            w[j] = PART(vi_load(b + 4 * VL * j));                                                  \
+        UNROLL for (int i = 0; i < M; i++)                                                         \
+        {                                                                                          \
+            const vi x = vi_set1(a[2 * i + (half)]);                                               \
+            UNROLL for (int j = 0; j < VECTORS; j++)                                               \
+                acc[i][j] += MADD(x, w[j]);                                                        \
+        }                                                                                          \
+    } while (0)
+
+#define QUAD_STEP(M)                                                                               \
+    PAIR_STEP(M, 0, EVEN);                                                                         \
+    PAIR_STEP(M, 1, ODD);
+#else
+#define LANE_STEP(M, k)                                                                            \
+    do {                                                                                           \
+        const int16x8_t low = vmovl_s8(vget_low_s8(w.val[k])), high = vmovl_high_s8(w.val[k]);     \
+        UNROLL for (int i = 0; i < M; i++)                                                         \
+        {                                                                                          \
+            const int16x4_t x = vld1_s16((const int16_t *)a + 4 * i);                              \
+            acc[i][0] = (vi)vmlal_lane_s16((int32x4_t)acc[i][0], vget_low_s16(low), x, k);         \
+            acc[i][1] = (vi)vmlal_high_lane_s16((int32x4_t)acc[i][1], low, x, k);                  \
+            acc[i][2] = (vi)vmlal_lane_s16((int32x4_t)acc[i][2], vget_low_s16(high), x, k);        \
+            acc[i][3] = (vi)vmlal_high_lane_s16((int32x4_t)acc[i][3], high, x, k);                 \
+        }                                                                                          \
+    } while (0)
+
+#define QUAD_STEP(M)                                                                               \
+    const int8x16x4_t w = vld4q_s8(b);                                                             \
+    LANE_STEP(M, 0);                                                                               \
+    LANE_STEP(M, 1);                                                                               \
+    LANE_STEP(M, 2);                                                                               \
+    LANE_STEP(M, 3);
+#endif
+
+#define DEFINE_TILE(M)                                                                             \
+    static __attribute__((noinline)) void tile_##M(const tile *t)                                  \
+    {                                                                                              \
+        vi acc[M][VECTORS];                                                                        \
+        const int32_t *a = t->packed;                                                              \
+        const int8_t *b = t->b, *const end = b + t->g->quads * 64;                                 \
+        UNROLL for (int i = 0; i < M; i++)                                                         \
+            UNROLL for (int j = 0; j < VECTORS; j++)                                               \
+                acc[i][j] = tile_start(t, i, j * VL);                                              \
+        for (; b < end; b += 64, a += 2 * M) {                                                     \
+            QUAD_STEP(M)                                                                           \
+        }                                                                                          \
+        tile_end(t, acc[0], M, 1);                                                                 \
+    }
+
+DEFINE_TILE(1) DEFINE_TILE(2)
+#if VL >= 8 || defined(__aarch64__)
+DEFINE_TILE(3) DEFINE_TILE(4)
+#endif
+#if VL >= 8
+DEFINE_TILE(5) DEFINE_TILE(6)
+#endif
+#if VL == 16
+DEFINE_TILE(7) DEFINE_TILE(8)
+#endif
+
+static void (*const tiles[PACKED_ROWS])(const tile *) = {
+#if VL == 16
+    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8,
+#elif VL == 8
+    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6,
+#elif defined(__x86_64__)
+    tile_1, tile_2,
+#else
+    tile_1, tile_2, tile_3, tile_4,
+#endif
+};
+
+/* Rows outside: their copy stays in L1 while the panels go by. */
+static void gemm8(const tn_gemm8 *g)
+{
+    int32_t sums[TN_BLOCK_ROWS];
+    tile_room room;
+    tile t;
+    const int64_t pieces = (g->rows + PACKED_ROWS - 1) / PACKED_ROWS;
+    const int64_t height = g->rows / pieces, taller = g->rows - height * pieces;
+    row_sums(g, sums);
+    t.packed = g->packed;
+    for (int64_t piece = 0, i = 0, rows; piece < pieces; piece++, i += rows) {
+        rows = height + (piece < taller);
+        pack_rows(g, g->a + i, rows, g->packed);
+        t.sums = sums + i;
+        for (int64_t p = 0; p < g->panels; p++) {
+            tile_columns(&t, g, p, 1, &room);
+            t.y = (uint8_t *)g->y + (i * g->ldy + 16 * p) * tile_item(g);
+            tiles[rows - 1](&t);
+        }
+    }
+}
