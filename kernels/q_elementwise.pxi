@@ -72,7 +72,11 @@ cdef int q_table(const tn_step *s, tn_context *c) noexcept nogil:
 _declare("q_table", q_table, sizeof(TableParams), "rows columns ldx ldy")
 
 
-# Broadcasting is strides of zero; the last dimension's stride is 0 or 1 for both inputs and 1 for the output.
+# Broadcasting is strides of zero; the last dimension's stride is 0 or 1 for both inputs and 1 for the output.  A short vector
+# that all rows of contiguous tensors share (channels of pixels) is repeated in an array, so that several rows are one.
+
+cdef enum:
+    TILE = 1024
 
 cdef struct PairParams:
     int64_t shape[6]
@@ -86,6 +90,19 @@ cdef struct PairParams:
 ctypedef void (*pair_kernel)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
 
 
+cdef inline bint shared(const PairParams *p, const int64_t *whole, const int64_t *vector) noexcept nogil:
+    """Do all rows along dimension 4 share one vector, short enough, while the other tensor and the output are contiguous?"""
+    cdef int64_t n = p.shape[5]
+    return (1 < n <= TILE // 2 and p.shape[4] > 1 and vector[4] == 0 and vector[5] == 1 and whole[4] == n and whole[5] == 1
+            and p.stride_y[4] == n)
+
+
+cdef inline void repeat(uint8_t *tile, const uint8_t *x, int64_t n, int64_t repeats) noexcept nogil:
+    cdef int64_t i
+    for i in range(repeats):
+        memcpy(tile + i * n, x, n)
+
+
 cdef inline void pairs(const tn_step *s, tn_context *c, pair_kernel kernel) noexcept nogil:
     cdef const PairParams *p = <const PairParams *>s.param
     cdef const uint8_t *a = bytes_of(s, c, 0)
@@ -94,7 +111,8 @@ cdef inline void pairs(const tn_step *s, tn_context *c, pair_kernel kernel) noex
     cdef tn_q_pair pair
     cdef int64_t outer = p.shape[0] * p.shape[1] * p.shape[2] * p.shape[3] * p.shape[4]
     cdef int64_t begin = 0, end = outer, first = 0, last = p.shape[5]
-    cdef int64_t i, d, rest, at, oa, ob, oy
+    cdef int64_t i, d, rest, at, oa, ob, oy, run, n = p.shape[5], repeats = 1, tiled = -1
+    cdef uint8_t tile[TILE]
     pair.ra, pair.rb, pair.c = <float>p.ra, <float>p.rb, <float>p.c
     pair.a_zero, pair.b_zero = <int32_t>p.a_zero, <int32_t>p.b_zero
     pair.low, pair.high = <int32_t>p.low, <int32_t>p.high
@@ -102,7 +120,11 @@ cdef inline void pairs(const tn_step *s, tn_context *c, pair_kernel kernel) noex
         my_part(c, p.shape[5], 64, &first, &last)
     else:
         my_part(c, outer, 1, &begin, &end)
-    for i in range(begin, end):
+        if shared(p, p.stride_a, p.stride_b) or shared(p, p.stride_b, p.stride_a):
+            repeats = min(TILE // n, p.shape[4])
+    i = begin
+    while i < end:
+        run = min(repeats, min(p.shape[4] - i % p.shape[4], end - i))
         rest = i
         oa = ob = oy = 0
         for d in range(4, -1, -1):
@@ -112,8 +134,20 @@ cdef inline void pairs(const tn_step *s, tn_context *c, pair_kernel kernel) noex
                 oa += at * p.stride_a[d]
                 ob += at * p.stride_b[d]
                 oy += at * p.stride_y[d]
-        kernel(&pair, a + oa + first * p.stride_a[5], p.stride_a[5] != 0, b + ob + first * p.stride_b[5], p.stride_b[5] != 0,
-               y + oy + first, last - first)
+        if repeats == 1:
+            kernel(&pair, a + oa + first * p.stride_a[5], p.stride_a[5] != 0, b + ob + first * p.stride_b[5],
+                   p.stride_b[5] != 0, y + oy + first, last - first)
+        elif p.stride_b[4] == 0:
+            if tiled != ob:
+                repeat(tile, b + ob, n, repeats)
+                tiled = ob
+            kernel(&pair, a + oa, 1, tile, 1, y + oy, run * n)
+        else:
+            if tiled != oa:
+                repeat(tile, a + oa, n, repeats)
+                tiled = oa
+            kernel(&pair, tile, 1, b + ob, 1, y + oy, run * n)
+        i += run
 
 
 cdef int q_add(const tn_step *s, tn_context *c) noexcept nogil:

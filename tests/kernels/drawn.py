@@ -85,6 +85,26 @@ class Maker:
         y = self.pick(lambda t: (t.dtype, t.shape) == (self.tensor(x).dtype, self.tensor(x).shape))
         return self.net.add("where", self.net.add("greater", x, y), y, x)
 
+    def quantized(self):
+        x = self.numeric(least=0)
+        return x and self.net.add("quantize", x, scale=(1.0,), zero=(100,))
+
+    def of_bytes(self):
+        """A layer of integers on what `quantized` began."""
+        x = self.pick(lambda t: t.dtype == "uint8")
+        if x is None:
+            return self.quantized()
+        kind, shape = self.choose(["q_add", "q_mul", "q_table", "q_softmax", "dequantize"]), self.tensor(x).shape
+        if kind == "q_table":
+            return self.net.add(kind, x, self.net.constant(np.arange(256).astype(np.uint8) ^ np.uint8(self.number(0, 255))))
+        if kind == "dequantize" or (kind == "q_softmax" and not shape):
+            return self.net.add("dequantize", x, scale=(1.0,), zero=(100,))
+        if kind == "q_softmax":
+            return self.net.add(kind, x, x_scale=0.125)
+        y = self.pick(lambda t: t.dtype == "uint8" and len(t.shape) == len(shape)
+                      and all(p == q or 1 in (p, q) for p, q in zip(t.shape, shape, strict=True)))
+        return self.net.add(kind, x, y, a_zero=100, b_zero=90, y_scale=2.0, y_zero=70)
+
     def conv(self):
         x = self.numeric(4)
         if x is None:
@@ -203,6 +223,6 @@ class Maker:
 LAYERS = [name for name in vars(Maker)
           if not name.startswith("_") and name not in ("number", "choose", "pick", "tensor", "numeric")]
 # What links memory comes up more often.
-LAYERS += ["concat"] * 4 + ["cut", "halves", "reshape"] * 2 + ["unary", "binary", "conv"]
+LAYERS += ["of_bytes"] * 3 + ["concat"] * 4 + ["cut", "halves", "reshape"] * 2 + ["unary", "binary", "conv"]
 
 

@@ -140,6 +140,32 @@ def test_all_pairs(kind, z, power, seed):
 
 
 @pytest.mark.parametrize("kind", ["q_add", "q_mul"])
+@pytest.mark.parametrize("y_scale", [0.6, 1.2, 7.0])
+def test_every_rounding_counts(kind, y_scale):
+    """Many exact results are ties that float32 cannot hold: another order of the sum, or FMA, sends some elsewhere."""
+    a_scale, b_scale = (0.1, 0.1) if kind == "q_add" else (0.7, 0.3)
+    attrs = {"a_scale": float32(a_scale), "b_scale": float32(b_scale), "y_scale": float32(y_scale), "a_zero": 9, "b_zero": 77,
+             "y_zero": 40}
+    check(kind, attrs, *PAIRS)
+    c, ra, rb = (np.float64(ops.make(kind, attrs).factors()[n]) for n in ("c", "ra", "rb"))
+    a, b = (x.astype(np.float64) for x in PAIRS)
+    exact = c + b * rb + a * ra if kind == "q_add" else (a - 9) * (b - 77) * ra + c
+    ties = np.abs(exact - np.floor(exact) - 0.5) < 1e-4
+    assert ties.mean() > 0.005
+
+
+@pytest.mark.parametrize("kind", ["q_add", "q_mul"])
+def test_rows_that_share_a_vector(kind):
+    """The vector is repeated for several rows at a time, and again for the next image; around the longest that is."""
+    for rows, n in [(7, 3), (40, 24), (3, 512), (3, 513), (1100, 2), (9, 1)]:
+        x, other = bytes_of(n, "uint8", 3, rows, n), bytes_of(n + 1, "uint8", 3, 1, n)
+        check(kind, PLAIN, x, other)
+        check(kind, PLAIN, other, x)
+        check(kind, PLAIN, x, other[0, 0])
+        check(kind, PLAIN, x, other, strided=True)
+
+
+@pytest.mark.parametrize("kind", ["q_add", "q_mul"])
 def test_forms(kind):
     """A vector for all pixels, one per image (squeeze and excite), a number per pixel, a number; each on either side."""
     x = bytes_of(1, "uint8", 2, 5, 3, 37)

@@ -1,12 +1,19 @@
 /* Between bytes and vectors of 32-bit lanes: BLOCK bytes are one vector of bytes, and four vectors of integers or floats. */
 #define BLOCK (4 * VL)
 
+#if VL == 1
+/* One integer: gcc takes vectors of four bytes apart through memory, byte by byte. */
+typedef uint32_t vb;
+typedef uint32_t vb_any __attribute__((aligned(1), may_alias));
+INLINE vb vb_set1(uint8_t x) { return 0x01010101u * x; }
+#else
 typedef uint8_t vb __attribute__((vector_size(BLOCK)));
 typedef uint8_t vb_any __attribute__((vector_size(BLOCK), aligned(1), may_alias));
+INLINE vb vb_set1(uint8_t x) { return x - (vb){0}; }
+#endif
 
 INLINE vb vb_load(const uint8_t *p) { return *(const vb_any *)p; }
 INLINE void vb_store(uint8_t *p, vb v) { *(vb_any *)p = v; }
-INLINE vb vb_set1(uint8_t x) { return x - (vb){0}; }
 INLINE void vf_store(float *p, vf v) { *(vf_any *)p = v; }
 
 /* Unsigned; the larger and the smaller of two. */
@@ -22,19 +29,13 @@ INLINE vb vb_min(vb a, vb b) { return (vb)_mm_min_epu8((__m128i)a, (__m128i)b); 
 #elif VL == 4 && defined(__aarch64__)
 INLINE vb vb_max(vb a, vb b) { return (vb)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b); }
 INLINE vb vb_min(vb a, vb b) { return (vb)vminq_u8((uint8x16_t)a, (uint8x16_t)b); }
-#else
+#elif VL > 1
 INLINE vb vb_max(vb a, vb b)
 {
-    for (int i = 0; i < BLOCK; i++)
-        a[i] = a[i] > b[i] ? a[i] : b[i];
-    return a;
+    const vb larger = (vb)(a > b);
+    return (a & larger) | (b & ~larger);
 }
-INLINE vb vb_min(vb a, vb b)
-{
-    for (int i = 0; i < BLOCK; i++)
-        a[i] = a[i] < b[i] ? a[i] : b[i];
-    return a;
-}
+INLINE vb vb_min(vb a, vb b) { return ~vb_max(~a, ~b); }
 #endif
 
 /* part < BLOCK bytes, into and out of an array of BLOCK bytes; the rest is not touched. */
@@ -82,12 +83,13 @@ INLINE void vi_widen(const uint8_t *p, vi w[4])
     w[2] = (vi)vmovl_u16(vget_low_u16(high));
     w[3] = (vi)vmovl_high_u16(high);
 #else
-    for (int k = 0; k < 4; k++)
-        for (int i = 0; i < VL; i++)
+    UNROLL for (int k = 0; k < 4; k++)
+        UNROLL for (int i = 0; i < VL; i++)
             w[k][i] = p[k * VL + i];
 #endif
 }
 
+#if VL > 1
 /* Integers as bytes; those outside of 0..255 become the nearest of these. */
 INLINE vb vi_narrow(const vi w[4])
 {
@@ -105,11 +107,29 @@ INLINE vb vi_narrow(const vi w[4])
     const int16x8_t high = vqmovn_high_s32(vqmovn_s32((int32x4_t)w[2]), (int32x4_t)w[3]);
     return (vb)vqmovun_high_s16(vqmovun_s16(low), high);
 #else
-    vb v;
+    uint8_t v[BLOCK];
     for (int k = 0; k < 4; k++)
         for (int i = 0; i < VL; i++)
             v[k * VL + i] = (uint8_t)(w[k][i] < 0 ? 0 : w[k][i] > 255 ? 255 : w[k][i]);
+    return vb_load(v);
+#endif
+}
+#endif
+
+/* Integers as bytes; those outside of low..high, each a byte repeated, become the nearest of these. */
+INLINE vb vi_narrow_within(const vi w[4], vb low, vb high)
+{
+#if VL == 1
+    const int32_t least = low & 255, most = high & 255;
+    vb v = 0;
+    UNROLL for (int k = 0; k < 4; k++) {
+        /* Without branches, which nobody could predict. */
+        const int32_t over = (w[k][0] - least) & ~((w[k][0] - least) >> 31), under = most - least - over;
+        v |= (vb)(most - (under & ~(under >> 31))) << 8 * k;
+    }
     return v;
+#else
+    return vb_min(vb_max(vi_narrow(w), low), high);
 #endif
 }
 
@@ -146,8 +166,10 @@ INLINE vf vf_within(vf v, vf low, vf high)
 #elif VL == 4 && defined(__aarch64__)
     return (vf)vminnmq_f32(vmaxnmq_f32((float32x4_t)v, (float32x4_t)low), (float32x4_t)high);
 #else
-    for (int i = 0; i < VL; i++)
-        v[i] = v[i] > low[i] ? (v[i] < high[i] ? v[i] : high[i]) : low[i];
+    UNROLL for (int i = 0; i < VL; i++) {
+        v[i] = v[i] > low[i] ? v[i] : low[i];
+        v[i] = v[i] < high[i] ? v[i] : high[i];
+    }
     return v;
 #endif
 }

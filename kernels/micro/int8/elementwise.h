@@ -20,7 +20,7 @@ INLINE void quantize_block(const float *x, uint8_t *y, vf scale, vi zero, vf low
     vi w[4];
     UNROLL for (int k = 0; k < 4; k++)
         w[k] = vf_to_nearest(vf_within(vf_load(x + k * VL) / scale, low, high)) + zero;
-    vb_store(y, vi_narrow(w) ^ flip);
+    vb_store(y, vi_narrow_within(w, vb_set1(0), vb_set1(255)) ^ flip);
 }
 
 static void quantize(const float *x, uint8_t *y, int64_t n, float scale, int32_t zero, int32_t flip)
@@ -79,7 +79,7 @@ INLINE void pair_block(const tn_q_pair *p, const uint8_t *a, const uint8_t *b, u
     vi_widen(b, v);
     UNROLL for (int k = 0; k < 4; k++)
         u[k] = vf_to_nearest(PRODUCT ? real_product(p, u[k], v[k]) : real_sum(p, u[k], v[k]));
-    vb_store(y, vb_min(vb_max(vi_narrow(u), low), high));
+    vb_store(y, vi_narrow_within(u, low, high));
 }
 
 INLINE void pair(const tn_q_pair *parameters, const uint8_t *a, int step_a, const uint8_t *b, int step_b, uint8_t *y, int64_t n,

@@ -2,13 +2,17 @@
 
 static uint8_t largest_byte(const uint8_t *x, int64_t n)
 {
-    vb v = {0};
     uint8_t most = 0;
     int64_t i = 0;
+#if VL > 1
+    uint8_t block[BLOCK];
+    vb v = vb_set1(0);
     for (; i + BLOCK <= n; i += BLOCK)
         v = vb_max(v, vb_load(x + i));
+    vb_store(block, v);
     for (int k = 0; k < BLOCK; k++)
-        most = v[k] > most ? v[k] : most;
+        most = block[k] > most ? block[k] : most;
+#endif
     for (; i < n; i++)
         most = x[i] > most ? x[i] : most;
     return most;
@@ -26,11 +30,8 @@ static void softmax_row(const uint8_t *x, uint8_t *y, int64_t n, const float *e,
             found[k] = e[x[i + k]];
         UNROLL for (int k = 0; k < 4; k++)
             w[k] = vf_to_nearest(vf_within(vf_load(found + k * VL) * factor / total, least, most)) + vi_set1(zero);
-        vb_store(block, vi_narrow(w));
-        if (part < BLOCK)
-            memcpy(y + i, block, (size_t)part);
-        else
-            memcpy(y + i, block, BLOCK);
+        vb_store(block, vi_narrow_within(w, vb_set1(0), vb_set1(255)));
+        memcpy(y + i, block, (size_t)part);
     }
 }
 
