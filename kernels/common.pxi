@@ -163,6 +163,23 @@ cdef extern from "step.h":
         int32_t gemm8_packed_rows
         int32_t gemm8_signed
         void (*gemm8)(const tn_gemm8 *) noexcept nogil
+    ctypedef enum tn_q_result:
+        TN_Q_UINT8
+    ctypedef struct tn_q_depthwise:
+        const uint8_t *x
+        int64_t height, width, ldx, x_row
+        const signed char *w
+        const int32_t *w_zero
+        const int32_t *bias
+        const float *multiplier
+        char *y
+        int64_t ldy, y_row, ow, oy0, oy1
+        int64_t kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, channels
+        int32_t x_zero, y_zero, low, high, result
+        char *scratch
+    ctypedef struct tn_int8:
+        int64_t (*multiply_add)(int64_t) noexcept nogil
+        void (*depthwise)(const tn_q_depthwise *) noexcept nogil
     ctypedef struct tn_context:
         char **base
         const tn_micro *micro

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from tinynet import layouts
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_inputs, need_nhwc, padded, tap, window_extents
-from tinynet.ops.requantized import Requantized
+from tinynet.ops.requantized import RESULTS, Requantized
+
+MOST_ZERO = 32_639    # of w_zero: w - w_zero fits into 16 bits
+SCRATCH = 1024      # bytes for every four taps, by thread: kernels/q_depthwise_conv2d.pxi
 
 
 @register
@@ -43,3 +47,25 @@ class QDepthwiseConv2d(Requantized):
 
     def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
         return count(outputs[0].shape) * count(inputs[1].shape[:2])
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        kh, kw, channels = builder.graph.tensors[node.inputs[1]].shape
+        w, b, multiplier, *zeros = (builder.weights(n, layouts.PLAIN) for n in node.inputs[1:])
+        if zeros and (np.abs(builder.packed(node.inputs[4], layouts.PLAIN).astype(np.int64)) > MOST_ZERO).any():
+            return False
+        builder.emit(
+            "q_depthwise_conv2d",
+            [builder.tensor(x.name), w, b, multiplier, zeros[0] if zeros else None, builder.tensor(y.name),
+             builder.scratch(builder.threads * SCRATCH * -(-kh * kw // 4))],
+            macs=y.size * kh * kw,
+            batch=x.shape[0], height=x.shape[1], width=x.shape[2], channels=channels, ldx=x.ld,
+            out_height=y.shape[1], out_width=y.shape[2], ldy=y.ld, kh=kh, kw=kw,
+            stride_h=self.strides[0], stride_w=self.strides[1], pad_top=self.pads[0], pad_left=self.pads[1],
+            dilation_h=self.dilations[0], dilation_w=self.dilations[1],
+            x_zero=self.x_zero, y_zero=self.y_zero, low=self.low, high=self.high, result=RESULTS.index(self.dtype),
+        )
+        return True

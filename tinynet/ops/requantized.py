@@ -10,6 +10,8 @@ from tinynet.ops.base import Op, Spec
 from tinynet.ops.checks import need, need_inputs, need_name, need_shape, quiet, refuse
 from tinynet.ops.quantize import MOST_PRODUCTS, need_zero, to_integers
 
+RESULTS = ("uint8", "float32", "int32")     # what a layer may write; the kernels count them so (tn_q_result)
+
 
 class Requantized(Op):
     """What a layer of integer sums shares: acc = sum of x (w - w_zero), + b, in int32 modulo 2^32; then with `dtype`
@@ -39,7 +41,7 @@ class Requantized(Op):
                 refuse(f"{what} of dtype {dtype}", spec.dtype)
         for spec, what in zip(inputs[2:], ("b", "multiplier", "w_zero"), strict=False):
             need_shape(spec, (outs,), what)
-        need_name("dtype", self.dtype, ("uint8", "float32", "int32"))
+        need_name("dtype", self.dtype, RESULTS)
         need_zero("x_zero", self.x_zero)
         need_zero("y_zero", self.y_zero)
         need(0 <= self.low <= self.high <= 255, "0 <= low <= high <= 255", (self.low, self.high))

@@ -37,6 +37,24 @@ typedef struct tn_gemm8 {
     int32_t small;             /* every multiplier is below 1, so that rounding the product cannot overflow an int32 */
     int32_t pairs;             /* no pair of neighbouring weights can overflow an int16: see gemm.h */
 } tn_gemm8;
+/* What a layer of integer sums writes: round(acc multiplier) + zero within [low, high], acc multiplier, or acc. */
+typedef enum tn_q_result { TN_Q_UINT8, TN_Q_FLOAT32, TN_Q_INT32 } tn_q_result;
+
+/* Output rows oy0 .. oy1-1 of a depthwise convolution of one picture. */
+typedef struct tn_q_depthwise {
+    const uint8_t *x;          /* [height] rows, x_row apart, of [width] pixels, ldx apart; elsewhere x_zero */
+    int64_t height, width, ldx, x_row;
+    const int8_t *w;           /* [kh][kw][channels] */
+    const int32_t *w_zero;     /* [channels], or NULL; w - w_zero fits into 16 bits */
+    const int32_t *bias;       /* [channels], and so is multiplier */
+    const float *multiplier;
+    char *y;                   /* [oh] rows, y_row apart, of [ow] pixels, ldy apart, in elements */
+    int64_t ldy, y_row, ow, oy0, oy1;
+    int64_t kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, channels;
+    int32_t x_zero, y_zero, low, high;
+    int32_t result;            /* tn_q_result */
+    char *scratch;             /* 1 KiB for every 4 taps or part of them, 64-byte aligned */
+} tn_q_depthwise;
 
 typedef struct tn_int8 {
     /* n turns of multiply-accumulates in registers, for measuring the peak; returns how many were done */
@@ -57,6 +75,7 @@ typedef struct tn_int8 {
     int32_t gemm8_packed_rows;     /* rows of A that gemm8 copies before it multiplies them; 0: it reads them in place */
     int32_t gemm8_signed;          /* gemm8 takes activations as x - 128: its bias has to hold 128 times the sum of w */
     void (*gemm8)(const tn_gemm8 *g);
+    void (*depthwise)(const tn_q_depthwise *d);
 } tn_int8;
 
 /* Table of a level by name ("avx2"), or NULL if this build or this CPU lacks it. */

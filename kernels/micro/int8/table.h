@@ -11,6 +11,7 @@
 #include "lookup.h"
 #include "softmax.h"
 #include "gemm.h"
+#include "depthwise.h"
 
 #define TABLE_NAME_(level) tn_int8_##level
 #define TABLE_NAME(level) TABLE_NAME_(level)
@@ -26,4 +27,5 @@ const tn_int8 TABLE_NAME(LEVEL) = {
     .gemm8_packed_rows = PACKED_ROWS,
     .gemm8_signed = SIGNED_ROWS,
     .gemm8 = gemm8,
+    .depthwise = q_depthwise,
 };
