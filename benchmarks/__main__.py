@@ -34,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
     conformance = commands.add_parser("conformance", help="the onnx package's own tests of every operator")
     conformance.add_argument("--filter", default="", metavar="TEXT", help="only tests whose name contains TEXT")
     conformance.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
-    for command in (models, peers, ops, size, scaling, conformance):
+    quantize = commands.add_parser("quantize", help="error of int8 networks, beside those of onnxruntime's quantiser")
+    quantize.add_argument("models", nargs="*", metavar="NAME", help="default: all that are there")
+    quantize.add_argument("--method", choices=("minmax", "percentile", "mse", "entropy"), help="default: the best, per network")
+    for command in (models, peers, ops, size, scaling, conformance, quantize):
         command.add_argument("--json", metavar="FILE", help="also write JSON; a bare name goes to benchmarks/results/")
     commands.add_parser("table", help="regenerate the tables in benchmarks/README.md")
     generate = commands.add_parser("generate", help="write the generated networks and print their paths")
@@ -103,6 +106,10 @@ def run(args: argparse.Namespace) -> int:
         from benchmarks import conformance
 
         return conformance.main(args.filter, max(1, args.jobs), args.json)
+    if args.command == "quantize":
+        from benchmarks import quantize
+
+        return quantize.main(args.models, args.method, args.json)
     if args.command == "table":
         from benchmarks import table
 

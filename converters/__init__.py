@@ -34,12 +34,12 @@ def convert(source: str | os.PathLike, output: str | os.PathLike | None = None, 
     `convert_bytes` raises.
     """
     started = time.perf_counter()
-    target = Path(output) if output is not None else Path(source).with_suffix(".tnb")
-    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
-        raise UsageError(f"the output {str(target)!r} is the model itself: choose another name")
+    path = Path(output) if output is not None else Path(source).with_suffix(".tnb")
+    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+        raise UsageError(f"the output {str(path)!r} is the model itself: choose another name")
     data, report = convert_bytes(source, **options)
-    write_atomically(target, data)
-    report.output = str(target)
+    write_atomically(path, data)
+    report.output = str(path)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -50,6 +50,7 @@ def convert_bytes(
     mean: float | Iterable[float] | None = None, std: float | Iterable[float] | None = None,
     size: Iterable[int] | None = None, resize_mode: str | None = None, color: str | None = None,
     labels: str | os.PathLike | Iterable[str] | None = None, task: str | None = None, winograd: bool = False,
+    int8: Any = None, method: str | None = None, max_drop: float | None = None, keep: Iterable[str] = (), target: str = "any",
     progress: Progress | None = None,
 ) -> tuple[bytes, Report]:
     """Convert a model (path, bytes or onnx.ModelProto) and return the .tnb file's bytes and a Report.
@@ -63,33 +64,65 @@ def convert_bytes(
     labels       class names: a text file with one per line, or the names
     task         "classify", or None to guess from the outputs
     winograd     store the weights that Winograd's algorithm needs, transformed, beside the others: faster to load, larger
+    int8         calibration data: quantises the network, as do method, max_drop, keep, target; see tinynet.quantize
     progress     called as progress(fraction done, stage)
 
     The same model and options give the same bytes.  Raises FileError, FormatError, UnsupportedError,
-    UnsupportedOpError (lists every unsupported operator), UsageError, LimitError (above 2 GiB).
+    UnsupportedOpError (lists every unsupported operator), UsageError, LimitError (above 2 GiB), AccuracyError (max_drop).
     """
     started = time.perf_counter()
     _need("onnx", "reading an ONNX model")
     _need("flatbuffers", "writing a .tnb file")
-    from tinynet import selftest
     from tinynet.converters.onnx_load import open_source
     from tinynet.converters.passes import PASSES
-    from tinynet.converters.writer import write
-    from tinynet.plan import check_graph
 
+    quantiser = _quantiser(int8, method, max_drop, keep, target, winograd)
     stages = len(PASSES) + 4
+    share = 1.0 if int8 is None else 0.1        # of the time, before calibration starts
     done = [0]
 
     def step(name: str, _changes: int = 0) -> None:
         done[0] = min(done[0] + 1, stages - 1)
         if progress is not None:
-            progress(done[0] / stages, name)
+            progress(share * done[0] / stages, name)
 
     notes: list[str] = []
     step("reading")
-    graph, model = _network(open_source(source, None, constants, outputs, notes), inputs or {}, notes, step)
+    opened = open_source(source, None, constants, outputs, notes)
+    graph, model = _network(opened, inputs or {}, notes, step)
+    if quantiser is not None:
+        graph = _fixed(graph, lambda shapes: _network(opened, {**(inputs or {}), **shapes}, [], step)[0], notes)
     _describe(graph, notes, mean, std, size, resize_mode, color, labels, task)
+    name = str(source) if isinstance(source, (str, os.PathLike)) else graph.meta.name
+    if quantiser is None:
+        data, report = finished(graph, name, notes, step, winograd, model)
+    else:
+        from tinynet.converters.quantize import quantized
+        from tinynet.converters.writer import write
+
+        show = progress or (lambda fraction, what: None)
+        graph, speedup = quantized(graph, int8, quantiser, notes, lambda f, what: show(share + 0.85 * f, what),
+                                   len(write(graph)))
+        data, report = finished(graph, name, notes, lambda what: show(0.97, what))
+        report.speedup = speedup
+    if progress is not None:
+        progress(1.0, "done")
+    report.seconds = time.perf_counter() - started
+    return data, report
+
+
+def finished(graph: Graph, name: str, notes: list[str], step: Callable[[str], None], winograd: bool = False,
+             model: Any = None) -> tuple[bytes, Report]:
+    """A graph that is ready but for what is measured with a Model of it (there is none where values decide shapes): the file's
+    bytes and the Report; `name` of the source."""
+    from tinynet import selftest
+    from tinynet.converters.writer import write
+    from tinynet.model import Model
+    from tinynet.plan import check_graph
+
     step("planning")
+    if model is None and not graph.open:
+        model = Model(graph)
     if model is not None:
         plan = model.plan
         graph.meta.macs, graph.meta.arena_bytes = plan.macs, plan.memory.arena_bytes
@@ -109,17 +142,40 @@ def convert_bytes(
             _store_transformed(graph, model)
     step("writing")
     data = write(graph)
-    if progress is not None:
-        progress(1.0, "done")
-    report = Report(
-        source=str(source) if isinstance(source, (str, os.PathLike)) else graph.meta.name,
-        operators_before=graph.meta.source_operators, operators_after=len((model.graph if model else graph).nodes),
+    return data, Report(
+        source=name, operators_before=graph.meta.source_operators, operators_after=len((model.graph if model else graph).nodes),
         file_bytes=len(data), parameters=graph.meta.parameters, macs=graph.meta.macs, arena_bytes=graph.meta.arena_bytes,
-        seconds=time.perf_counter() - started, notes=notes,
-        inputs={n: list(graph.dims.get(n, graph.tensors[n].shape)) for n in graph.inputs},
+        notes=notes, inputs={n: list(graph.dims.get(n, graph.tensors[n].shape)) for n in graph.inputs},
         outputs={i.name: list(i.shape) for i in model.outputs} if model else {n: ["?"] for n in graph.outputs},
+        quantization=graph.meta.quantization,
     )
-    return data, report
+
+
+def _quantiser(int8: Any, method: str | None, max_drop: float | None, keep: Iterable[str], target: str, winograd: bool) -> Any:
+    """Settings of the quantisation; None if there shall be none."""
+    if int8 is None:
+        if method is not None or max_drop is not None or list(keep) or target != "any":
+            raise UsageError("method, max_drop, keep and target belong to int8: give calibration data, such as a folder of "
+                             "pictures")
+        return None
+    if winograd:
+        raise UsageError("winograd stores transformed float weights: expected this or int8, found both")
+    from tinynet.converters.quantize import Settings
+
+    return Settings(method, max_drop, keep, target)
+
+
+def _fixed(graph: Graph, again: Callable[[dict[str, Any]], Graph], notes: list[str]) -> Graph:
+    """The network for its default sizes: integers are calibrated for one size."""
+    if graph.source and not graph.dims:
+        raise UsageError("int8: values that only a run has decide shapes in this network; fix them with --constant")
+    if not graph.open:
+        return graph
+    shapes = {name: graph.tensors[name].shape for name in graph.dims}
+    notes[:] = [text for text in notes if not text.startswith("open sizes")]
+    notes.append("int8 fixes the sizes: " + ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+                 + "; --input chooses others")
+    return again(shapes)
 
 
 def _store_transformed(graph: Graph, model: Any) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from tinynet.cli import quality
+from tinynet.graph import Quantization
 
 
 def megabytes(n: int) -> str:
@@ -12,7 +15,8 @@ def megabytes(n: int) -> str:
 
 @dataclass
 class Report:
-    """`arena_bytes`: peak memory of the activations in one run; `macs`: multiply-accumulates of one run."""
+    """`arena_bytes`: peak memory of the activations in one run; `macs`: multiply-accumulates of one run; `quantization`: what
+    int8 cost, `speedup`: how many times faster than in float32 it ran here."""
 
     source: str
     output: str = ""
@@ -26,9 +30,15 @@ class Report:
     inputs: dict[str, list[int]] = field(default_factory=dict)
     outputs: dict[str, list[int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    quantization: Quantization | None = None
+    speedup: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"version": 1, "command": "convert", **asdict(self)}
+        fields = {"version": 1, "command": "convert", **asdict(replace(self, quantization=None))}
+        del fields["quantization"], fields["speedup"]
+        if self.quantization is not None:
+            fields |= {"quantization": quality.describe(self.quantization, self.file_bytes), "speedup": self.speedup}
+        return fields
 
     def lines(self) -> list[str]:
         def shapes(tensors: dict[str, list[int]]) -> str:
@@ -45,4 +55,7 @@ class Report:
             ("peak arena", megabytes(self.arena_bytes)),
             ("time", f"{self.seconds:.2f} s"),
         ]
-        return [f"{label:<11} {text}" for label, text in rows]
+        lines = [f"{label:<11} {text}" for label, text in rows]
+        if self.quantization is not None:
+            lines += ["", *quality.lines(self.quantization, self.file_bytes, self.speedup)]
+        return lines

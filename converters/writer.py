@@ -14,7 +14,17 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from tinynet.converters._schema import Attribute, Blob, Count, Formula, Metadata, Model, Preprocess
+from tinynet.converters._schema import (
+    Attribute,
+    Blob,
+    Count,
+    Formula,
+    LayerQuality,
+    Metadata,
+    Model,
+    Preprocess,
+    Quantization,
+)
 from tinynet.converters._schema import Node as NodeTable
 from tinynet.converters._schema import Tensor as TensorTable
 from tinynet.errors import FormatError, LimitError, TinynetError
@@ -286,6 +296,7 @@ class _Writer(flatbuffers.Builder):
             Preprocess, Resize=self.text(given.resize), Color=self.text(given.color),
             Mean=self.doubles(given.mean, True), Std=self.doubles(given.std, True), Size=self.indices(given.size),
             Given=given.given)
+        quantization = self.quantization(meta.quantization) if meta.quantization is not None else None
         return self.table(
             Metadata, SourceOperators=meta.source_operators, Parameters=meta.parameters, Macs=meta.macs,
             ArenaBytes=meta.arena_bytes, SelftestSeed=meta.selftest_seed, SourceOpset=meta.source_opset,
@@ -293,7 +304,15 @@ class _Writer(flatbuffers.Builder):
             Labels=self.texts(meta.labels), SourceFormat=self.text(meta.source_format),
             SourceSha256=self.text(meta.source_sha256), Converter=self.text(meta.converter),
             SelftestIndex=self.numbers(meta.selftest_index, 8, self.PrependUint64),
-            SelftestValue=self.doubles(meta.selftest_value))
+            SelftestValue=self.doubles(meta.selftest_value), Quantization=quantization)
+
+    def quantization(self, found: Any) -> int:
+        rows = [self.table(LayerQuality, Sqnr=layer.sqnr, Name=self.text(layer.name), Kind=self.text(layer.kind),
+                           Reason=self.text(layer.reason), Integer=layer.integer) for layer in found.layers]
+        return self.table(
+            Quantization, Real=found.real, Quantized=found.quantized, Sqnr=found.sqnr, FloatBytes=found.float_bytes,
+            Method=self.text(found.method), Target=self.text(found.target), Calibrated=found.calibrated, Judged=found.judged,
+            Measure=self.text(found.measure), Layers=self.offsets(rows))
 
     def model(self, graph: Graph, tensors: dict[str, Tensor], blobs: int | None, numbers: dict[str, int]) -> int:
         index = {name: i for i, name in enumerate(tensors)}

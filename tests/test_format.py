@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
@@ -24,7 +25,7 @@ from tinynet.converters._schema import Node as NodeTable
 from tinynet.converters._schema import Tensor as TensorTable
 from tinynet.converters._schema.Model import Model as RootTable
 from tinynet.errors import FileError, FormatError, LimitError, TinynetError
-from tinynet.graph import Graph, Meta, Node, Tensor
+from tinynet.graph import Graph, LayerQuality, Meta, Node, Quantization, Tensor
 from tinynet.graph import Preprocess as Prep
 from tinynet.kernels import engine
 from tinynet.layouts import hwoi_panels, nbytes, ohwi_panels, ohwi_quads, pack, unpack
@@ -93,7 +94,7 @@ def through_flatbuffers(data: bytes) -> Graph:
 
     root = RootTable.GetRootAs(data)
     assert RootTable.ModelBufferHasIdentifier(data, 0)
-    assert (root.VersionMajor(), root.VersionMinor()) == (1, 1)
+    assert (root.VersionMajor(), root.VersionMinor()) == (1, 2)
     graph = Graph()
     for t in many(root, "Tensors"):
         blob = None if t.Blob() < 0 else root.Blobs(t.Blob())
@@ -123,6 +124,12 @@ def through_flatbuffers(data: bytes) -> Graph:
         [text(v) for v in many(m, "Labels")], text(m.SourceFormat()), text(m.SourceSha256()), m.SourceOpset(),
         text(m.Converter()), m.SourceOperators(), m.Parameters(), m.Macs(), m.ArenaBytes(), m.SelftestSeed(),
         many(m, "SelftestIndex"), many(m, "SelftestValue"))
+    q = m.Quantization()
+    if q is not None:
+        graph.meta.quantization = Quantization(
+            text(q.Method()), text(q.Target()), q.Calibrated(), q.Judged(), text(q.Measure()), q.Real(), q.Quantized(),
+            q.Sqnr(), q.FloatBytes(), [LayerQuality(text(layer.Name()), text(layer.Kind()), layer.Integer(), layer.Sqnr(),
+                                                    text(layer.Reason())) for layer in many(q, "Layers")])
     return graph
 
 
@@ -161,6 +168,33 @@ def elements_at(table, number: int) -> int:
 def test_round_trip_of_everything_a_graph_can_hold():
     graph = golden_v1_0()
     assert content(tnb.read(writer.write(graph))) == content(graph)
+
+
+def quantised() -> Graph:
+    """The same with a report of its quantisation."""
+    graph = golden_v1_0()
+    graph.meta.quantization = Quantization(
+        "mse", "arm", 2 ** 32 - 1, 7, "accuracy", 0.9375, 0.5, -3.25, 2 ** 40,
+        [LayerQuality("first", "conv2d", True, 41.5), LayerQuality("", "softmax", False, 0.0, "no integer kind"),
+         LayerQuality()])
+    return graph
+
+
+def test_the_report_of_a_quantisation_survives():
+    graph = quantised()
+    data = writer.write(graph)
+    assert content(tnb.read(data)) == content(graph) == content(through_flatbuffers(data))
+    assert tnb.version(data) == (1, 2)
+    graph.meta.quantization = Quantization()
+    assert content(tnb.read(writer.write(graph))) == content(graph)
+
+
+def test_every_byte_of_a_damaged_report_is_refused_or_read():
+    data = writer.write(quantised())
+    end = data.find(b"no integer kind") + 200
+    for at in range(8, end, 3):
+        with contextlib.suppress(FormatError):
+            tnb.read(patched(data, at, "B", 255 - data[at]))
 
 
 def test_the_flatbuffers_package_reads_the_same():

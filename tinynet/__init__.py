@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "TinynetError", "__version__", "convert", "load", "register"]
+__all__ = ["Model", "TinynetError", "__version__", "convert", "load", "quantize", "register"]
 
 if TYPE_CHECKING:
     from tinynet.converters import convert
+    from tinynet.converters.quantize import quantize
     from tinynet.custom import register
     from tinynet.errors import TinynetError
     from tinynet.model import Model
@@ -66,6 +67,10 @@ def __getattr__(name: str) -> Any:
         from tinynet.converters import convert
 
         return convert
+    if name == "quantize":
+        from tinynet.converters.quantize import quantize
+
+        return quantize
     if name == "Model":
         from tinynet.model import Model
 

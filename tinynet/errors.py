@@ -10,9 +10,10 @@
     +-- LimitError                      5  max_ram, max_macs or the 2 GiB of the format
     +-- InputError                      6  data given to a ready model: name, shape, dtype, not a picture
     +-- LayerError                      6  a custom layer failed on its data
+    +-- AccuracyError                   1  quantised, the network loses more than the caller allows
 
 Each message is one line: where (file, node, tensor), what was expected, what was found, what to do.
-Exit code 1 is no error: it means that a comparison ran and failed.  130 is an interrupt (Ctrl-C).
+Exit code 1: a comparison ran and failed.  130 is an interrupt (Ctrl-C).
 """
 
 
@@ -62,3 +63,13 @@ class InputError(TinynetError, ValueError):
 
 class LayerError(TinynetError, RuntimeError):
     exit_code = 6
+
+
+class AccuracyError(TinynetError, ValueError):
+    """`report`: the Quantization that was measured."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, report: object = None):
+        super().__init__(message)
+        self.report = report

@@ -14,11 +14,11 @@ from typing import Any
 
 from tinynet.errors import FileError, FormatError
 from tinynet.flatbuffer import CORRUPT, FlatBuffer, TableType, show
-from tinynet.graph import DTYPES, Formula, Graph, Meta, Node, Preprocess, Tensor
+from tinynet.graph import DTYPES, Formula, Graph, LayerQuality, Meta, Node, Preprocess, Quantization, Tensor
 from tinynet.layouts import PLAIN, nbytes
 
 IDENTIFIER = b"TNB1"
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 ALIGNMENT = 64                    # of a blob, counted from the start of the file
 MAX_FILE_BYTES = 2 ** 31          # distances inside a FlatBuffer are signed 32-bit numbers
 MAX_TENSOR_BYTES = 2 ** 40
@@ -37,7 +37,9 @@ NODE = TableType("node", "oooooQ")
 PREPROCESS = TableType("preprocess", "ooooo?")
 FORMULA = TableType("formula", "IoIqqqo", (0, 0, 0, 1, 1, 0, 0))
 COUNT = TableType("count", "III")
-METADATA = TableType("metadata", "ooooooIoQQQQQoo")
+METADATA = TableType("metadata", "ooooooIoQQQQQooo")
+QUANTIZATION = TableType("quantization", "ooIIodddQo")
+LAYER_QUALITY = TableType("layer quality", "oo?do")
 
 
 class _Reader(FlatBuffer):
@@ -245,7 +247,7 @@ class _Reader(FlatBuffer):
 
     def _meta(self, at: int) -> Meta:
         (name, task, preprocess, labels, source_format, sha256, opset, converter, operators, parameters, macs,
-         arena, seed, index, value) = self.table(at, METADATA)
+         arena, seed, index, value, quantization) = self.table(at, METADATA)
         what = "a metadata text"
         return Meta(
             name=self.text(name, what), task=self.text(task, what),
@@ -254,7 +256,19 @@ class _Reader(FlatBuffer):
             source_sha256=self.text(sha256, what), source_opset=opset, converter=self.text(converter, what),
             source_operators=operators, parameters=parameters, macs=macs, arena_bytes=arena, selftest_seed=seed,
             selftest_index=list(self.numbers(index, "Q", "the self-test")),
-            selftest_value=list(self.numbers(value, "d", "the self-test")))
+            selftest_value=list(self.numbers(value, "d", "the self-test")),
+            quantization=self._quantization(quantization) if quantization else None)
+
+    def _quantization(self, at: int) -> Quantization:
+        method, target, calibrated, judged, measure, real, quantized, sqnr, float_bytes, layers = self.table(at, QUANTIZATION)
+        what = "a text about the quantisation"
+        rows = []
+        for place in self.offsets(layers, "the quantised layers") if layers else ():
+            name, kind, integer, quality, reason = self.table(place, LAYER_QUALITY)
+            rows.append(LayerQuality(self.text(name, what), self.text(kind, what), bool(integer), float(quality),
+                                     self.text(reason, what)))
+        return Quantization(self.text(method, what), self.text(target, what), calibrated, judged, self.text(measure, what),
+                            float(real), float(quantized), float(sqnr), float_bytes, rows)
 
     def _preprocess(self, at: int) -> Preprocess:
         resize, color, mean, std, size, given = self.table(at, PREPROCESS)

@@ -83,16 +83,53 @@ class Preprocess(Record):
         self.given = given           # False: nothing was said at conversion, these are the defaults
 
 
+class LayerQuality(Record):
+    """Of one layer in the report of a quantisation.  `sqnr`: of its result, in dB, with everything before it quantised;
+    `reason`: why the layer stays float."""
+
+    __slots__ = ("name", "kind", "integer", "sqnr", "reason")
+
+    def __init__(self, name: str = "", kind: str = "", integer: bool = False, sqnr: float = 0.0, reason: str = ""):
+        self.name = name
+        self.kind = kind
+        self.integer = integer
+        self.sqnr = sqnr
+        self.reason = reason
+
+
+class Quantization(Record):
+    """The report of a quantisation.  `measure`: "accuracy", "top-1 agreement" or "" of the `judged` samples that were held
+    back: `real` is the float network's, `quantized` this one's; `sqnr`: of the outputs, in dB, on the same samples."""
+
+    __slots__ = ("method", "target", "calibrated", "judged", "measure", "real", "quantized", "sqnr", "float_bytes", "layers")
+
+    def __init__(self, method: str = "", target: str = "", calibrated: int = 0, judged: int = 0, measure: str = "",
+                 real: float = 0.0, quantized: float = 0.0, sqnr: float = 0.0, float_bytes: int = 0,
+                 layers: list[LayerQuality] | None = None):
+        self.method = method                           # minmax | percentile | mse | entropy
+        self.target = target                           # any | x86 | arm
+        self.calibrated = calibrated                   # samples
+        self.judged = judged
+        self.measure = measure
+        self.real = real
+        self.quantized = quantized
+        self.sqnr = sqnr
+        self.float_bytes = float_bytes                 # of the file before
+        self.layers = layers or []
+
+
 class Meta(Record):
     """What the file says about itself.  Nothing here changes what `run` computes."""
 
     __slots__ = ("name", "task", "preprocess", "labels", "source_format", "source_sha256", "source_opset", "converter",
-                 "source_operators", "parameters", "macs", "arena_bytes", "selftest_seed", "selftest_index", "selftest_value")
+                 "source_operators", "parameters", "macs", "arena_bytes", "selftest_seed", "selftest_index", "selftest_value",
+                 "quantization")
 
     def __init__(self, name: str = "", task: str = "", preprocess: Preprocess | None = None,
                  labels: list[str] | None = None, source_format: str = "", source_sha256: str = "", source_opset: int = 0,
                  converter: str = "", source_operators: int = 0, parameters: int = 0, macs: int = 0, arena_bytes: int = 0,
-                 selftest_seed: int = 0, selftest_index: list[int] | None = None, selftest_value: list[float] | None = None):
+                 selftest_seed: int = 0, selftest_index: list[int] | None = None, selftest_value: list[float] | None = None,
+                 quantization: Quantization | None = None):
         self.name = name
         self.task = task                               # "classify" | "" (raw outputs)
         self.preprocess = preprocess or Preprocess()
@@ -108,6 +145,7 @@ class Meta(Record):
         self.selftest_seed = selftest_seed             # input generator's seed; see tinynet/selftest.py
         self.selftest_index = selftest_index or []
         self.selftest_value = selftest_value or []
+        self.quantization = quantization
 
     @property
     def label(self) -> str:

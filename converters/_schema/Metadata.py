@@ -190,7 +190,18 @@ class Metadata(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(32))
         return o == 0
 
-def MetadataStart(builder): builder.StartObject(15)
+    # Metadata
+    def Quantization(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(34))
+        if o != 0:
+            x = self._tab.Indirect(o + self._tab.Pos)
+            from .Quantization import Quantization
+            obj = Quantization()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+def MetadataStart(builder): builder.StartObject(16)
 def Start(builder):
     return MetadataStart(builder)
 def MetadataAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
@@ -247,6 +258,9 @@ def AddSelftestValue(builder, selftestValue):
 def MetadataStartSelftestValueVector(builder, numElems): return builder.StartVector(8, numElems, 8)
 def StartSelftestValueVector(builder, numElems):
     return MetadataStartSelftestValueVector(builder, numElems)
+def MetadataAddQuantization(builder, quantization): builder.PrependUOffsetTRelativeSlot(15, flatbuffers.number_types.UOffsetTFlags.py_type(quantization), 0)
+def AddQuantization(builder, quantization):
+    return MetadataAddQuantization(builder, quantization)
 def MetadataEnd(builder): return builder.EndObject()
 def End(builder):
     return MetadataEnd(builder)

@@ -27,13 +27,14 @@ class Cut:
             self._edge(v, 1, no)
         return v
 
-    def disagree(self, one: int, many: list[int], price: int) -> None:
-        """Charge `price` once if any of `many` answers differently from `one`."""
-        if price == 0 or not many:
+    def disagree(self, one: int, many: list[int], price: int, price_of_yes: int | None = None) -> None:
+        """Charge `price` once if any of `many` answers differently from `one`; `price_of_yes`: what it is if `one` says yes."""
+        price_of_yes = price if price_of_yes is None else price_of_yes
+        if not many or not (price or price_of_yes):
             return
         some_yes, some_no = self.variable(), self.variable()
         self._edge(one, some_yes, price)
-        self._edge(some_no, one, price)
+        self._edge(some_no, one, price_of_yes)
         for v in many:
             self._edge(some_yes, v, INFINITE)
             self._edge(v, some_no, INFINITE)

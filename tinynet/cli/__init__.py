@@ -14,6 +14,7 @@ from tinynet.errors import UsageError
 
 COMMANDS = {
     "convert": "make a .tnb file from an ONNX model",
+    "quantize": "make an 8-bit model of a .tnb file",
     "run": "run a model on pictures",
     "inspect": "show what a .tnb file holds",
     "plan": "show the steps and the memory map of a model",
@@ -23,8 +24,9 @@ COMMANDS = {
     "doctor": "show processor, kernels, threads and versions",
 }
 
-EPILOG = """exit codes: 0 ok, 1 comparison failed, 2 usage or missing package, 3 file missing, corrupt or not writable,
-4 unsupported model, 5 limit exceeded, 6 bad input data, 70 internal error, 130 interrupted"""
+EPILOG = """exit codes: 0 ok, 1 comparison failed or --max-drop exceeded, 2 usage or missing package,
+3 file missing, corrupt or not writable, 4 unsupported model, 5 limit exceeded, 6 bad input data,
+70 internal error, 130 interrupted"""
 
 
 class Parser(argparse.ArgumentParser):

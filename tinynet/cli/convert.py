@@ -3,20 +3,26 @@
 Pixel values 0..255 become inputs as (v - mean) / std; without --mean and --std they are fed as they are.
 Resize modes: stretch (the whole picture, proportions change), crop (the picture covers --size, its middle is used),
 letterbox (the whole picture fits inside, on grey 114).
+
+--int8 DATA quantises the network: DATA is a folder of typical pictures, an .npz with inputs stacked on axis 0, or a folder
+of .npy or .npz files, 100 samples are plenty.  A quarter of them is held back to judge the result with; labels.csv (rows
+file,class) in the folder, or an array `labels` in the .npz, lets it be judged by accuracy.  Exit code 1 beyond --max-drop.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tinynet.cli import output
 from tinynet.cli.arguments import add_plugin, add_sizes, load_plugins, sizes
-from tinynet.errors import FileError, InputError, UsageError
+from tinynet.errors import AccuracyError, FileError, InputError, UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +46,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=("classify",), help="what the outputs mean, where it cannot be guessed")
     parser.add_argument("--winograd", action="store_true", help="store what 3x3 convolutions transform at load: the file "
                         "grows, loading takes less time")
+    parser.add_argument("--int8", metavar="DATA", help="quantise, calibrated on this data")
+    add_int8(parser)
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors (and --json)")
+
+
+def add_int8(parser: argparse.ArgumentParser) -> None:
+    """What `convert --int8` and `quantize` share."""
+    methods = parser.add_mutually_exclusive_group()
+    for method, text in (("minmax", "everything that was seen"), ("percentile", "all but 0.01 %% at either end"),
+                         ("mse", "least squared error"), ("entropy", "least Kullback-Leibler divergence")):
+        methods.add_argument(f"--{method}", dest="method", action="store_const", const=method,
+                             help=f"ranges of activations: {text} (default: the best of the four)")
+    parser.add_argument("--max-drop", type=share, metavar="P%", help="write nothing if more than this is lost on the data held "
+                        "back, of the top classes or, with labels, of the accuracy")
+    parser.add_argument("--keep", nargs="+", action="extend", default=[], metavar="LAYER", help="layers that stay float32")
+    parser.add_argument("--target", choices=("any", "x86", "arm"), default="any", help="layers that int8 would slow down there "
+                        "stay float32 (default: any, those that it would slow down everywhere)")
+
+
+def share(text: str) -> float:
+    """1% or 0.01 -> 0.01."""
+    percent = text.endswith("%")
+    try:
+        value = float(text.removesuffix("%")) / (100 if percent else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share such as 1% or 0.01, found {text!r}")
+    return value
 
 
 def names(text: str) -> list[str]:
@@ -95,18 +129,36 @@ def run(args: argparse.Namespace) -> int:
     load_plugins(args)
     from tinynet import converters
 
-    with Progress() as progress:
+    with shown_failure(args), Progress() as progress:
         report = converters.convert(args.model, target, **options, progress=progress)
+    print_report(args, "convert", report)
+    return 0
+
+
+def print_report(args: argparse.Namespace, command: str, report: Any) -> None:
     if not args.quiet:
         for line in report.notes:
             output.note(line)
     if args.json:
         fields = report.to_json()
-        output.print_json("convert", **{k: v for k, v in fields.items() if k not in ("version", "command")})
+        output.print_json(command, **{k: v for k, v in fields.items() if k not in ("version", "command")})
     elif not args.quiet:
         for line in report.lines():
             output.show(line)
-    return 0
+
+
+@contextlib.contextmanager
+def shown_failure(args: argparse.Namespace) -> Iterator[None]:
+    """--max-drop: people want to see which layers lost so much."""
+    try:
+        yield
+    except AccuracyError as error:
+        if not (args.quiet or args.json):
+            from tinynet.cli import quality
+
+            for line in quality.lines(error.report, 0):
+                output.show(line)
+        raise
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
@@ -122,7 +174,8 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {"inputs": shapes or None, "constants": constants or None, "outputs": args.outputs,
             "mean": numbers("--mean", args.mean), "std": numbers("--std", args.std), "size": args.size,
             "resize_mode": args.resize_mode, "color": args.color, "labels": labels, "task": args.task,
-            "winograd": args.winograd}
+            "winograd": args.winograd, "int8": args.int8, "method": args.method, "max_drop": args.max_drop, "keep": args.keep,
+            "target": args.target}
 
 
 def read_array(path: Path) -> Any:
@@ -137,12 +190,12 @@ def read_array(path: Path) -> Any:
         raise InputError(f"{str(path)!r} is not a .npy array: {error}") from None
 
 
-def check_files(source: str, target: str) -> None:
+def check_files(source: str, target: str, kind: str = ".onnx") -> None:
     """What can be told about both files before the work starts.  Raises FileError, UsageError."""
     if not os.path.exists(source):
         raise FileError(f"cannot read {source!r}: no such file")
     if os.path.isdir(source):
-        raise FileError(f"cannot read {source!r}: it is a folder, expected an .onnx file")
+        raise FileError(f"cannot read {source!r}: it is a folder, expected a{'n' * (kind == '.onnx')} {kind} file")
     if os.path.exists(target) and os.path.samefile(source, target):
         raise UsageError(f"the output {target!r} is the model itself: choose another name with -o")
     folder = os.path.dirname(target) or "."

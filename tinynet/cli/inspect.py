@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tinynet.cli import output
+from tinynet.cli import output, quality
 from tinynet.errors import FormatError
 from tinynet.graph import DTYPES, Graph, Meta, Node
 
@@ -57,6 +57,7 @@ def describe(graph: Graph, path: str, file_bytes: int, version: str) -> dict[str
         "preprocess": preprocess(meta),
         "source": {"format": meta.source_format, "sha256": meta.source_sha256, "opset": meta.source_opset,
                    "operators": meta.source_operators, "converter": meta.converter},
+        "quantization": meta.quantization and quality.describe(meta.quantization, file_bytes),
         "layers": [_layer(graph, node) for node in graph.nodes],
     }
 
@@ -118,6 +119,10 @@ def _print(graph: Graph, path: str, file_bytes: int, version: str, layers: bool)
         rows = [(t.name, t.dtype, output.shape(_shape(graph, t.name))) for t in (graph.tensors[name] for name in names)]
         print()
         output.print_table((title, "dtype", "shape"), rows)
+    if meta.quantization is not None:
+        print()
+        for line in quality.lines(meta.quantization, file_bytes, layers=layers):
+            output.show(line)
     if layers:
         print()
         output.print_table(("#", "layer", "kind", "output", "parameters", "MACs"), _rows(graph), numeric=(0, 4, 5))
