@@ -58,7 +58,9 @@ _CACHED_BYTES = 1 << 20
 _HANDED_ON = frozenset(("Constant", "Dropout", "Identity"))
 _TYPE_ATTRIBUTES = frozenset(("to", "dtype", "output_dtype", "output_datatype"))
 # Inputs after the first of these operators are settings, not weights.
-_SETTINGS = frozenset(("Clip", "Dropout", "Pad", "Resize", "Upsample"))
+_SETTINGS = frozenset(("Clip", "Dropout", "Pad", "QuantizeLinear", "Resize", "Upsample"))
+# Integers that are weights: which inputs of these operators.
+_INTEGER_WEIGHTS = {"DequantizeLinear": (0,), "QGemm": (3, 6), "QLinearConv": (3, 8), "QLinearMatMul": (3,)}
 # Only move elements of their first input, so that the integers behind a constant go along.
 _MOVES = frozenset(("Expand", "Flatten", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"))
 
@@ -111,6 +113,7 @@ class Importer(ControlFlow):
         self._only_settings = True                         # ... all of them
         self.refused_nodes: list[int] = []                 # their indices
         self.weights: set[str] = set()
+        self.integer_weights: set[str] = set()
         self.live = live_nodes(self.proto)
         self.read = {name for i in self.live for name in reads(self.proto.node[i])}
         self.read.update(output.name for output in self.proto.output)
@@ -328,6 +331,9 @@ class Importer(ControlFlow):
 
     def _count_weights(self, node: onnx.NodeProto) -> None:
         names = node.input[:1] if node.op_type in _SETTINGS else node.input
+        if node.op_type in _INTEGER_WEIGHTS:
+            names = [node.input[i] for i in _INTEGER_WEIGHTS[node.op_type] if i < len(node.input)]
+            self.integer_weights.update(name for name in names if name in self.initialisers)
         self.weights.update(name for name in names if name in self.initialisers)
 
     def _unsupported(self) -> UnsupportedOpError:
@@ -387,7 +393,7 @@ class Importer(ControlFlow):
             name=self.source.name, source_format="onnx", source_sha256=self.source.sha256,
             source_opset=self.source.opset, source_operators=len(self.proto.node),
             parameters=sum(int(np.prod(t.dims, dtype=np.int64)) for name, t in self.initialisers.items()
-                           if name in self.weights and t.data_type in floats))
+                           if name in self.integer_weights or name in self.weights and t.data_type in floats))
 
 
     def _note_narrowed(self) -> None:

@@ -102,7 +102,8 @@ def _steps(x: Value, scale: Value, zero: Value | None, axis: int) -> dict[str, A
         return None
     scales = scale.data.astype(np.float32).reshape(-1)
     zeros = np.zeros(scales.shape, np.int32) if zero is None else zero.data.astype(np.int32).reshape(-1)
-    return {"scale": scales, "zero": zeros, "axis": 0 if _one(scale) else _axis(scale, x, axis)}
+    return {"scale": tuple(scales.tolist()), "zero": tuple(zeros.tolist()),
+            "axis": 0 if _one(scale) else _axis(scale, x, axis)}
 
 
 def _along(array: np.ndarray, x: Value, axis: int) -> np.ndarray:

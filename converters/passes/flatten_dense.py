@@ -64,7 +64,7 @@ def _collect(ed: Editor, name: str, weights: list[tuple[Node, int]]) -> bool:
             weights += [(user, 1), (user, 2)]
         elif op_of(user).elementwise:
             for i, other in enumerate(user.inputs):
-                if other == name:
+                if other == name or i in op_of(user).constant_inputs:
                     continue
                 if not ed.is_constant(other) or math.prod(ed.shape(other)[:-1]) != 1:
                     return False

@@ -36,9 +36,10 @@ def apply(graph: Graph) -> int:
 
 def _tabulate(ed: Editor, node: Node) -> int:
     walk = _Walk(ed, ed.shape(node.outputs[0]))
-    table = walk.values(node.outputs[0])
-    if table is None or walk.root is None:
+    real = walk.values(node.inputs[0])
+    if real is None or walk.root is None:
         return 0
+    table, = op_of(node).reference(real)
     ed.replace(node.outputs[0], table_of(ed, walk.root, table, node.outputs[0]))
     return 1
 
@@ -82,8 +83,7 @@ class _Walk:
         ed, op = self.ed, op_of(node)
         if node.op == "q_table":
             return ed.dtype(node.inputs[0]) == "uint8"
-        return (op.elementwise or node.op == "batch_norm") and "." not in node.op and (
-            ed.dtype(node.outputs[0]) == "float32" or node.op == "quantize") and not node.op.startswith("q_")
+        return (op.elementwise or node.op == "batch_norm") and "." not in node.op and ed.dtype(node.outputs[0]) == "float32"
 
     def _compute(self, name: str) -> np.ndarray | None:
         ed = self.ed

@@ -38,8 +38,9 @@ def _elementwise(ed, node, op, position, perm):
     rank = len(ed.shape(node.outputs[0]))
     if len(perm) != rank:
         return None
-    # A constant of one element broadcasts the same way in every order.
-    inputs = [None if ed.is_constant(n) and math.prod(ed.shape(n)) == 1 else perm for n in node.inputs]
+    # A constant of one element broadcasts the same way in every order; a table has an order of its own.
+    inputs = [None if i in op.constant_inputs or ed.is_constant(n) and math.prod(ed.shape(n)) == 1 else perm
+              for i, n in enumerate(node.inputs)]
     return Flip(inputs, perm, {})
 
 

@@ -49,7 +49,7 @@ def _above(ed: Editor, node: Node) -> list[str] | None:
     if node.op == "batch_norm" and not same_last:
         return None
     for i, name in enumerate(node.inputs):
-        if i in reshapes:
+        if i in reshapes or i in op_of(node).constant_inputs:
             continue
         shape = ed.shape(name)
         if not ed.is_constant(name) or len(shape) > len(source) or math.prod(shape[:-1]) != 1:

@@ -125,19 +125,34 @@ def _print(graph: Graph, path: str, file_bytes: int, version: str, layers: bool)
             output.show(line)
     if layers:
         print()
-        output.print_table(("#", "layer", "kind", "output", "parameters", "MACs"), _rows(graph), numeric=(0, 4, 5))
+        rows, titles = _rows(graph), ("#", "layer", "kind", "output", "scale, zero", "parameters", "MACs")
+        shown = [i for i, title in enumerate(titles) if title != "scale, zero" or any(row[i] for row in rows)]
+        numeric = [i for i, column in enumerate(shown) if titles[column] in ("#", "parameters", "MACs")]
+        output.print_table([titles[i] for i in shown], [[row[i] for i in shown] for row in rows], numeric=numeric)
 
 
 def _rows(graph: Graph) -> list[tuple]:
     rows = []
     for number, node in enumerate(graph.nodes):
         layer = _layer(graph, node)
-        shapes = " ".join(output.shape(out["shape"]) for out in layer["outputs"])
+        shapes = " ".join(output.shape(out["shape"]) + ("" if out["dtype"] == "float32" else f" {out['dtype']}")
+                          for out in layer["outputs"])
         activation = node.attrs.get("activation", "none")
         kind = node.op if activation == "none" else f"{node.op}+{activation}"
         name = output.shorten(node.name or node.outputs[0])
-        rows.append((number, name, kind, shapes, f"{layer['parameters']:,}", f"{node.macs:,}"))
+        rows.append((number, name, kind, shapes, _steps(node), f"{layer['parameters']:,}", f"{node.macs:,}"))
     return rows
+
+
+def _steps(node: Node) -> str:
+    """What the layer's own attributes say of the scale and zero of its integers."""
+    attrs = node.attrs
+    if node.op in ("quantize", "dequantize"):
+        scales, zeros = attrs.get("scale", (1.0,)), attrs.get("zero", (0,))
+        return f"{scales[0]:.4g}, {zeros[0]}" if len(scales) == 1 else f"{len(scales)} of each"
+    if node.op.startswith("q_") and attrs.get("dtype", "uint8") == "uint8" and ("y_zero" in attrs or "y_scale" in attrs):
+        return f"{attrs['y_scale']:.4g}, {attrs.get('y_zero', 0)}" if "y_scale" in attrs else f"zero {attrs.get('y_zero', 0)}"
+    return ""
 
 
 def _kinds(graph: Graph) -> str:

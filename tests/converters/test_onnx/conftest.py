@@ -40,16 +40,19 @@ class Lab:
         weights = [self.onnx.numpy_helper.from_array(a, n) for n, a in (constants or {}).items()]
         results = [self.onnx.ValueInfoProto(name=o) for o in outputs]
         graph = helper.make_graph(list(nodes), name, infos, results, weights)
-        return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", opset)])
+        domains = [helper.make_opsetid(domain, 1) for domain in sorted({n.domain for n in nodes} - {""})]
+        return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", opset), *domains])
 
     def import_(self, model: Any, **options: Any) -> Graph:
         from tinynet.converters.onnx import import_onnx
         return import_onnx(model, **options)
 
-    def ort_run(self, model: Any, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def ort_run(self, model: Any, feeds: dict[str, np.ndarray], optimised: bool = False) -> list[np.ndarray]:
+        """`optimised`: with all rewrites, which make integer operators of QDQ models."""
         options = self.ort.SessionOptions()
         options.intra_op_num_threads = 1
-        options.graph_optimization_level = self.ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        level = self.ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
         options.log_severity_level = 4
         session = self.ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return session.run(None, feeds)
