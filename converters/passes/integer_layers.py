@@ -4,6 +4,7 @@
         ->  q_conv2d / q_depthwise_conv2d / q_dense (x, w, b', multiplier), the activation as `low` and `high`
     the same without quantize    ->  the same with dtype float32, and the activation after it
     dequantize(x), dequantize(y), add / mul, relu or clip, quantize    ->  q_add, q_mul
+    dequantize(x), softmax along the last axis, quantize               ->  q_softmax
 
 b' = b - x_zero * sum of (w - w_zero), multiplier = x_scale * w_scale / y_scale.  A bias of real numbers becomes
 round(b / (x_scale * w_scale)), as in onnxruntime.  Exact: clamping before or after a quantize, which grows with its input,
@@ -26,6 +27,8 @@ LAYERS = {"conv2d": ("q_conv2d", 0), "depthwise_conv2d": ("q_depthwise_conv2d", 
 PAIRS = {"add": "q_add", "mul": "q_mul"}
 CLAMPS = ("none", "relu", "clip")
 ACTIVATION = ("activation", "alpha", "beta")
+# q_softmax counts whole levels: with few of them what is lost is worth more than a table of exponentials.
+FEWEST_LEVELS = 100
 # How far a bias's scale may be from x_scale * w_scale, relatively, and still be it: converters compute it in other orders.
 SAME_SCALE = 1e-6
 
@@ -50,6 +53,8 @@ def apply(graph: Graph) -> int:
             count += _layer(ed, node)
         elif node.op in PAIRS:
             count += _pair(ed, node)
+        elif node.op == "softmax":
+            count += _softmax(ed, node)
     ed.finish()
     return count
 
@@ -191,3 +196,13 @@ def _side(ed: Editor, name: str) -> tuple[Any, float, int] | None:
     shift = 128 if integers.values.dtype == np.int8 else 0
     values = (integers.values.astype(np.int16) + shift).astype(np.uint8)
     return values, float(integers.scale.reshape(-1)[0]), int(integers.zero.reshape(-1)[0]) + shift
+
+
+def _softmax(ed: Editor, node: Node) -> int:
+    x, after = dequantized(ed, node.inputs[0]), target(ed, node)
+    rank = len(ed.shape(node.inputs[0]))
+    if x is None or after is None or op_of(node).axis % rank != rank - 1 or after.scale * FEWEST_LEVELS > 1:
+        return 0
+    attrs = {"x_scale": x[1], "y_scale": after.scale, "y_zero": after.zero}
+    ed.replace(after.name, ed.emit("q_softmax", [x[0]], attrs, stem=after.name))
+    return 1

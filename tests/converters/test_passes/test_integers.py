@@ -155,6 +155,14 @@ def test_pairs(net, tools, kind):
     assert kinds == {f"q_{kind}": 1}
 
 
+@pytest.mark.parametrize("axis, scale, kind", [(-1, 1 / 256, "q_softmax"), (2, 1 / 200, "q_softmax"), (1, 1 / 256, "softmax"),
+                                               (-1, 1 / 50, "softmax")])
+def test_softmax(net, tools, axis, scale, kind):
+    y = net.op("softmax", real(net, 3, 4, 5), axis=axis)
+    _, kinds = made(net, tools, net.op("quantize", y, scale=s(scale), zero=(3,)))
+    assert kind in kinds and ("dequantize" in kinds) == (kind == "softmax")
+
+
 def test_chains_of_functions_are_one_table(net, tools):
     x = real(net, 3, 4, 5)
     y = net.op("mul", net.op("sigmoid", net.op("add", x, 1.5)), x)
