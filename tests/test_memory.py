@@ -104,8 +104,17 @@ def test_map_prints_every_block_and_the_bound():
     assert "at the lower bound of 0" in str(plan([]))
 
 
+@pytest.mark.parametrize("count, last, quick", [(3000, lambda i: i + 2, False), (400, lambda i: 400, False),
+                                                (1000, lambda i: 1000, True)])
+def test_what_is_searched_is_bounded_by_the_blocks_that_live_together(count, last, quick):
+    blocks = [Block(str(i), 64 + 64 * (i * 7919 % 97), i, last(i)) for i in range(count)]
+    with mock.patch.object(memory, "_reuse", wraps=memory._reuse) as reuse:
+        plan(blocks)
+    assert reuse.called == quick
+
+
 @settings(max_examples=50, deadline=None)
 @given(lives())
 def test_the_quick_way_of_very_large_graphs(blocks):
-    with mock.patch.object(memory, "MOST_SEARCHED", -1):
+    with mock.patch.object(memory, "MOST_PAIRS", -1):
         check(blocks, plan(blocks))
