@@ -133,15 +133,6 @@ cdef extern from "step.h":
     ctypedef struct tn_q_pair:
         float ra, rb, c
         int32_t a_zero, b_zero, low, high
-    ctypedef struct tn_int8:
-        int64_t (*multiply_add)(int64_t) noexcept nogil
-        void (*quantize)(const float *, uint8_t *, int64_t, float, int32_t, int32_t) noexcept nogil
-        void (*dequantize)(const uint8_t *, float *, int64_t, float, int32_t, int32_t) noexcept nogil
-        void (*add)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
-        void (*mul)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
-        void (*lookup)(const uint8_t *, uint8_t *, int64_t, const uint8_t *) noexcept nogil
-        void (*softmax)(const uint8_t *, int64_t, uint8_t *, int64_t, int64_t, int64_t, const float *, float,
-                        int32_t) noexcept nogil
     enum: TN_BLOCK_ROWS
     enum: TN_UINT8
     ctypedef struct tn_gemm8:
@@ -158,11 +149,6 @@ cdef extern from "step.h":
         int64_t ldy
         void *packed
         int32_t result, zero, low, high, small, pairs
-    ctypedef struct tn_int8:
-        int64_t (*multiply_add)(int64_t) noexcept nogil
-        int32_t gemm8_packed_rows
-        int32_t gemm8_signed
-        void (*gemm8)(const tn_gemm8 *) noexcept nogil
     ctypedef enum tn_q_result:
         TN_Q_UINT8
     ctypedef struct tn_q_depthwise:
@@ -179,6 +165,16 @@ cdef extern from "step.h":
         char *scratch
     ctypedef struct tn_int8:
         int64_t (*multiply_add)(int64_t) noexcept nogil
+        void (*quantize)(const float *, uint8_t *, int64_t, float, int32_t, int32_t) noexcept nogil
+        void (*dequantize)(const uint8_t *, float *, int64_t, float, int32_t, int32_t) noexcept nogil
+        void (*add)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
+        void (*mul)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
+        void (*lookup)(const uint8_t *, uint8_t *, int64_t, const uint8_t *) noexcept nogil
+        void (*softmax)(const uint8_t *, int64_t, uint8_t *, int64_t, int64_t, int64_t, const float *, float,
+                        int32_t) noexcept nogil
+        int32_t gemm8_packed_rows
+        int32_t gemm8_signed
+        void (*gemm8)(const tn_gemm8 *) noexcept nogil
         void (*depthwise)(const tn_q_depthwise *) noexcept nogil
     ctypedef struct tn_context:
         char **base

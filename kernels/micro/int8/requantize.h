@@ -26,14 +26,6 @@ INLINE vi vf_round(vf x)
 #endif
 }
 
-INLINE vf vf_within(vf x, vf least, vf most)
-{
-    vi keep = x > least;
-    x = (vf)(((vi)x & keep) | ((vi)least & ~keep));
-    keep = x < most;
-    return (vf)(((vi)x & keep) | ((vi)most & ~keep));
-}
-
 /* What a tile needs besides its rows: columns of one to four panels. */
 typedef struct tile {
     const uint8_t *const *a;       /* rows of A, or */
