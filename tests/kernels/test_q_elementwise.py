@@ -249,10 +249,31 @@ def test_softmax(shape, width, exponent, y_scale, y_zero, strided, seed):
 
 @pytest.mark.parametrize("n", [*LENGTHS, 5000])
 def test_softmax_lengths(n):
-    """Equal numbers: only the order of the sum says on which side of a tie they are."""
-    check("q_softmax", {"x_scale": float32(0.03), "y_scale": float32(1 / (n + 0.5))}, np.full((5, n), 9, np.uint8))
     check("q_softmax", {"x_scale": float32(0.03)}, bytes_of(n, "uint8", 1, n))
     check("q_softmax", {"x_scale": float32(0.003)}, bytes_of(n, "uint8", 6, n))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_softmax_adds_from_first_to_last(rows):
+    """1 / 2 of 255 levels is a tie, unless many small numbers were added before two large ones swallow them."""
+    x = np.zeros((rows, 2991), np.uint8)
+    x[:, :2] = 200
+    attrs = {"x_scale": float32(0.0866), "y_scale": float32(1 / 255.5)}
+    ends = [ops.make("q_softmax", attrs).reference(row)[0].max() for row in (x, x[:, ::-1])]
+    assert ends == [128, 127]
+    check("q_softmax", attrs, x)
+    check("q_softmax", attrs, np.ascontiguousarray(x[:, ::-1]))
+
+
+@pytest.mark.parametrize("n, level", [(2, 7), (2, 40), (2, 126), (6, 40), (6, 100), (50, 3), (50, 41), (50, 201)])
+def test_softmax_multiplies_before_it_divides(n, level):
+    """All equal, each half a step above `level` but for the roundings on the way: levels / sum first ends on the other side."""
+    attrs = {"x_scale": 0.5, "y_scale": float32(1 / ((level + 0.5) * n + 0.25))}
+    op = ops.make("q_softmax", attrs)
+    e = op.exponentials(n)[255]
+    total = np.add.accumulate(np.full(n, e))[-1]
+    assert np.rint(e * op.levels() / total) != np.rint(e * (op.levels() / total))
+    check("q_softmax", attrs, np.full((2, n), 9, np.uint8))
 
 
 def test_softmax_over_its_input():
