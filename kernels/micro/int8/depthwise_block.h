@@ -74,6 +74,16 @@ INLINE vi dw_dot(vi acc, vi x, const vi *w) { return (vi)vdotq_s32((int32x4_t)ac
 INLINE vi dw_dot(vi acc, vi x, const vi *w) { return acc + (x & *w); /* not called */ }
 #endif
 
+/* The value is there now, in a register: what made it is neither delayed nor mixed with what follows, which would make the
+   compiler keep all that it was made of. */
+#if defined(__x86_64__) && defined(__AVX512VL__)
+#define DW_DONE(v) __asm__ volatile("" : "+v"(v))
+#elif defined(__x86_64__)
+#define DW_DONE(v) __asm__ volatile("" : "+x"(v))
+#else
+#define DW_DONE(v) __asm__ volatile("" : "+w"(v))
+#endif
+
 /* The sums of the two products of 16-bit numbers in each lane. */
 #if defined(__x86_64__)
 INLINE vi dw_madd(vi a, vi b) { return (vi)DW_X86(madd_epi16, (dw_register)a, (dw_register)b); }
@@ -102,11 +112,14 @@ INLINE void dw_data(const vi *quad, vi *x, const int DOT_PRODUCT)
     }
 }
 
-INLINE vi dw_multiply(vi acc, const vi *x, const vi *w, const int k, const int DOT_PRODUCT)
+/* PAIRS: which of the two pairs of taps there are, 1 for (0, 2), 2 for (1, 3). */
+INLINE vi dw_multiply(vi acc, const vi *x, const vi *w, const int PAIRS, const int DOT_PRODUCT)
 {
     if (DOT_PRODUCT)
-        return dw_dot(acc, x[k], w + k);
-    return (vi)((vu)acc + (vu)dw_madd(x[2 * k], w[2 * k]) + (vu)dw_madd(x[2 * k + 1], w[2 * k + 1]));
+        return dw_dot(acc, x[0], w);
+    if (PAIRS & 1)
+        acc = (vi)((vu)acc + (vu)dw_madd(x[0], w[0]));
+    return PAIRS & 2 ? (vi)((vu)acc + (vu)dw_madd(x[1], w[1])) : acc;
 }
 
 /* n <= 8 bytes, as the low ones of a number. */
@@ -163,56 +176,68 @@ INLINE void dw_write_piece(uint8_t *p, dw_piece v, int64_t n)
     }
 }
 
-/* The bytes at each stream's address, `width` (4 VL, 2 VL, ... 16) of them, of which n < 16 exist or all. */
-INLINE vb dw_load(const uint8_t *const *p, int width, int64_t n)
+/* `width` bytes (4 VL, 2 VL, ... 16) at each of the streams' addresses p[0], p[stride], p[2 stride] ... */
+INLINE vb dw_load(const uint8_t *const *p, const int stride, int width)
 {
-#if VL == 16
-    if (width == 64)
+    if (width == DW_BLOCK)
         return *(const vb_any *)p[0];
+#if VL == 16
     if (width == 32)
         return (vb)_mm512_inserti64x4(_mm512_castsi256_si512((__m256i) * (const dw_half_any *)p[0]),
-                                      (__m256i) * (const dw_half_any *)p[1], 1);
-    __m512i v = _mm512_castsi128_si512((__m128i)dw_read_piece(p[0], n));
-    v = _mm512_inserti32x4(v, (__m128i)dw_read_piece(p[1], n), 1);
-    v = _mm512_inserti32x4(v, (__m128i)dw_read_piece(p[2], n), 2);
-    return (vb)_mm512_inserti32x4(v, (__m128i)dw_read_piece(p[3], n), 3);
+                                      (__m256i) * (const dw_half_any *)p[stride], 1);
+    __m512i v = _mm512_castsi128_si512((__m128i)dw_read_piece(p[0], 16));
+    v = _mm512_inserti32x4(v, (__m128i)dw_read_piece(p[stride], 16), 1);
+    v = _mm512_inserti32x4(v, (__m128i)dw_read_piece(p[2 * stride], 16), 2);
+    return (vb)_mm512_inserti32x4(v, (__m128i)dw_read_piece(p[3 * stride], 16), 3);
 #elif VL == 8
-    if (width == 32)
-        return *(const vb_any *)p[0];
-    return (vb)_mm256_inserti128_si256(_mm256_castsi128_si256((__m128i)dw_read_piece(p[0], n)),
-                                       (__m128i)dw_read_piece(p[1], n), 1);
+    return (vb)_mm256_inserti128_si256(_mm256_castsi128_si256((__m128i)dw_read_piece(p[0], 16)),
+                                       (__m128i)dw_read_piece(p[stride], 16), 1);
 #else
-    (void)width;
-    return dw_read_piece(p[0], n);
+    (void)stride;
+    return *(const vb_any *)p[0];
 #endif
 }
 
-/* Four of them, of blocks that are not one whole pixel: apart, because with all its cases it is long. */
-static __attribute__((noinline)) void dw_load_four(const uint8_t *const (*p)[DW_STREAMS], int width, int64_t n, vb *tap)
+/* The same where only n < 16 channels exist. */
+static __attribute__((noinline)) vb dw_load_part(const uint8_t *const *p, int stride, int64_t n)
 {
-#if VL > 4
-    if (width > 16) {
-        UNROLL for (int i = 0; i < 4; i++)
-            tap[i] = dw_load(p[i], width, 16);
-        return;
+    dw_piece part[VL / 4];
+    vb v;
+    for (int s = 0; s < VL / 4; s++)
+        part[s] = dw_read_piece(p[s * stride], n);
+    memcpy(&v, part, sizeof v);
+    return v;
+}
+
+/* Stream s to y + s stride, for the first `streams` > 0 of them. */
+INLINE void dw_save(uint8_t *y, int64_t stride, vb v, int64_t streams, int width)
+{
+    if (width == DW_BLOCK)
+        *(vb_any *)y = v;
+#if VL == 16
+    else if (width == 32) {
+        *(dw_half_any *)y = (dw_half)_mm512_castsi512_si256((__m512i)v);
+        if (streams > 1)
+            *(dw_half_any *)(y + stride) = (dw_half)_mm512_extracti64x4_epi64((__m512i)v, 1);
     }
 #endif
-    (void)width;
-    if (n == 16)
-        UNROLL for (int i = 0; i < 4; i++)
-            tap[i] = dw_load(p[i], 16, 16);
-    else
-        for (int i = 0; i < 4; i++)
-            tap[i] = dw_load(p[i], 16, n);
+#if VL > 4
+    else {
+        dw_piece part[VL / 4];
+        memcpy(part, &v, sizeof v);
+        for (int64_t s = 0; s < streams; s++)
+            *(dw_piece_any *)(y + s * stride) = part[s];
+    }
+#endif
+    (void)streams, (void)stride;
 }
 
-static __attribute__((noinline)) void dw_save(uint8_t *y, const int64_t *at, vb v, int64_t streams, int width, int64_t n)
+static __attribute__((noinline)) void dw_save_part(uint8_t *y, int64_t stride, vb v, int64_t streams, int64_t n)
 {
-    dw_piece part[DW_STREAMS];
+    dw_piece part[VL / 4];
     memcpy(part, &v, sizeof v);
     for (int64_t s = 0; s < streams; s++)
-        for (int i = 0; i < width / 16; i++)
-            dw_write_piece(y + at[s] + 16 * i, part[s * (width / 16) + i], n);
+        dw_write_piece(y + s * stride, part[s], n);
 }
 
 /* Nearest integers, ties to even; below -2^31 the lowest int32. */
