@@ -149,12 +149,10 @@ cdef extern from "step.h":
         int64_t ldy
         void *packed
         int32_t result, zero, low, high, small, pairs
-    ctypedef enum tn_q_result:
-        TN_Q_UINT8
     ctypedef struct tn_q_depthwise:
         const uint8_t *x
         int64_t height, width, ldx, x_row
-        const signed char *w
+        const int8_t *w
         const int32_t *w_zero
         const int32_t *bias
         const float *multiplier

@@ -15,13 +15,13 @@ cdef int q_depthwise_conv2d(const tn_step *s, tn_context *c) noexcept nogil:
     """Operands: x, w, b, multiplier, w_zero or none, y, scratch of Q_SCRATCH bytes per thread and four taps."""
     cdef const QDepthwiseParams *p = <const QDepthwiseParams *>s.param
     cdef tn_q_depthwise d
-    cdef int64_t begin, end, n, row, last, item = 1 if p.result == TN_Q_UINT8 else 4
+    cdef int64_t begin, end, n, row, last, item = 1 if p.result == TN_UINT8 else 4
     cdef int64_t band = max(<int64_t>MIN_BAND, Q_BAND_BYTES // max(<int64_t>1, p.width * p.ldx * p.stride_h))
     d.height = p.height
     d.width = p.width
     d.ldx = p.ldx
     d.x_row = p.width * p.ldx
-    d.w = <const signed char *>operand(s, c, 1)
+    d.w = <const int8_t *>operand(s, c, 1)
     d.bias = <const int32_t *>operand(s, c, 2)
     d.multiplier = floats(s, c, 3)
     d.w_zero = <const int32_t *>operand(s, c, 4)

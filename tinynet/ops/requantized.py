@@ -10,7 +10,7 @@ from tinynet.ops.base import Op, Spec
 from tinynet.ops.checks import need, need_inputs, need_name, need_shape, quiet, refuse
 from tinynet.ops.quantize import MOST_PRODUCTS, need_zero, to_integers
 
-RESULTS = ("uint8", "float32", "int32")     # what a layer may write; the kernels count them so (tn_q_result)
+RESULTS = ("uint8", "float32", "int32")     # what a layer may write; the kernels count them so (tn_result)
 
 
 class Requantized(Op):

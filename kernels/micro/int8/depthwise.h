@@ -39,10 +39,10 @@ static void dw_pixel(const tn_q_depthwise *d, int64_t oy, int64_t ox, int64_t c,
     for (int64_t i = 0; i < n; i++) {
         const float real = (float)(int32_t)acc[i] * d->multiplier[c + i];
         const float clamped = real > least ? real < most ? real : most : least;
-        if (d->result == TN_Q_UINT8)
+        if (d->result == TN_UINT8)
             ((uint8_t *)d->y)[at + i] = (uint8_t)(lrintf(clamped) + d->y_zero);
         else
-            memcpy(d->y + 4 * (at + i), d->result == TN_Q_INT32 ? (const void *)&acc[i] : (const void *)&real, 4);
+            memcpy(d->y + 4 * (at + i), d->result == TN_INT32 ? (const void *)&acc[i] : (const void *)&real, 4);
     }
 }
 
@@ -148,7 +148,7 @@ static __attribute__((noinline)) void dw_finish_wide(const dw_block *b, const vi
     uint32_t all[DW_BLOCK];
     for (int k = 0; k < 4; k++) {
         const vf real = __builtin_convertvector(acc[k], vf) * b->multiplier[k];
-        const vi v = b->d->result == TN_Q_FLOAT32 ? (vi)real : acc[k];
+        const vi v = b->d->result == TN_FLOAT32 ? (vi)real : acc[k];
         for (int part = 0; part < VL / 4; part++)
             memcpy(all + 16 * part + 4 * k, (const char *)&v + 16 * part, 16);
     }
@@ -159,7 +159,7 @@ static __attribute__((noinline)) void dw_finish_wide(const dw_block *b, const vi
 /* The sums of a block become outputs: stream s at element at + s stride of y, for the first `streams` > 0 of them. */
 INLINE void dw_finish(const dw_block *b, const vi *acc, int64_t at, int64_t stride, int64_t streams)
 {
-    if (b->d->result != TN_Q_UINT8) {
+    if (b->d->result != TN_UINT8) {
         vi kept[4];      /* acc itself stays in registers */
         memcpy(kept, acc, sizeof kept);
         dw_finish_wide(b, kept, at, stride, streams);

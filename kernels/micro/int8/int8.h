@@ -13,8 +13,10 @@ typedef struct tn_q_pair {
     float ra, rb, c;
     int32_t a_zero, b_zero, low, high;
 } tn_q_pair;
+
 enum { TN_BLOCK_ROWS = 384 };  /* rows that one tn_gemm8 may have */
 
+/* What a layer of integer sums writes: round(acc multiplier) + zero within [low, high], acc multiplier, or acc. */
 typedef enum tn_result { TN_UINT8, TN_FLOAT32, TN_INT32 } tn_result;
 
 /* acc = A B - (row sums of A) w_zero + bias in int32 modulo 2^32, and what `result` makes of it (ops/q_conv2d.py).
@@ -37,8 +39,6 @@ typedef struct tn_gemm8 {
     int32_t small;             /* every multiplier is below 1, so that rounding the product cannot overflow an int32 */
     int32_t pairs;             /* no pair of neighbouring weights can overflow an int16: see gemm.h */
 } tn_gemm8;
-/* What a layer of integer sums writes: round(acc multiplier) + zero within [low, high], acc multiplier, or acc. */
-typedef enum tn_q_result { TN_Q_UINT8, TN_Q_FLOAT32, TN_Q_INT32 } tn_q_result;
 
 /* Output rows oy0 .. oy1-1 of a depthwise convolution of one picture. */
 typedef struct tn_q_depthwise {
@@ -52,7 +52,7 @@ typedef struct tn_q_depthwise {
     int64_t ldy, y_row, ow, oy0, oy1;
     int64_t kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, channels;
     int32_t x_zero, y_zero, low, high;
-    int32_t result;            /* tn_q_result */
+    int32_t result;            /* tn_result */
     char *scratch;             /* 1 KiB for every 4 taps or part of them, 64-byte aligned */
 } tn_q_depthwise;
 
