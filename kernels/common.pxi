@@ -174,6 +174,34 @@ cdef extern from "step.h":
         int32_t gemm8_signed
         void (*gemm8)(const tn_gemm8 *) noexcept nogil
         void (*depthwise)(const tn_q_depthwise *) noexcept nogil
+    ctypedef struct tn_windows:
+        const uint8_t *x
+        int64_t x_row, ldx, rows, width, kw, stride, dilation, pad_left, pad_right
+        uint8_t *y
+        int64_t ldy, out_width, channels
+    ctypedef struct tn_average:
+        float x_scale, y_scale
+        int32_t x_zero, y_zero, shift
+        int64_t counted_rows
+    ctypedef struct tn_bilinear:
+        const float *low
+        const float *high
+        const int64_t *column
+        const float *part
+        float part_low, part_high, y_scale
+        int32_t y_zero
+        uint8_t *y
+        int64_t ldy, out_width, channels
+    ctypedef struct tn_int8:
+        int64_t (*multiply_add)(int64_t) noexcept nogil
+        void (*max_windows)(const tn_windows *, int) noexcept nogil
+        uint8_t (*max_of)(const uint8_t *, int64_t, int) noexcept nogil
+        void (*average_windows)(const tn_windows *, const tn_average *) noexcept nogil
+        void (*mean)(const uint8_t *, int64_t, int64_t, int64_t, int32_t, float, int32_t, uint8_t *) noexcept nogil
+        void (*reals)(const uint8_t *, int64_t, int32_t, float, float *) noexcept nogil
+        void (*bilinear)(const tn_bilinear *) noexcept nogil
+        void (*interleave)(const uint8_t *, int64_t, int, uint8_t *, int64_t) noexcept nogil
+        void (*deinterleave)(const uint8_t *, int, uint8_t *, int64_t, int64_t) noexcept nogil
     ctypedef struct tn_context:
         char **base
         const tn_micro *micro

@@ -35,9 +35,10 @@ static inline void tn_move(char *y, const char *x, int64_t n)
         TN_ENDS(uint64_t);
     } else if (n >= 4) {
         TN_ENDS(uint32_t);
-    } else {
-        for (int64_t i = 0; i < n; i++)
-            y[i] = x[i];
+    } else if (n >= 2) {
+        TN_ENDS(uint16_t);
+    } else if (n == 1) {
+        *y = *x;
     }
 #undef TN_ENDS
 }

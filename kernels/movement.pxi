@@ -34,6 +34,10 @@ cdef inline void copy_transposed(const CopyParams *p, const char *x, char *y, in
     """Dimension 4 is contiguous in x, dimension 5 in y."""
     if p.item == 4:
         c.micro.transpose(<const float *>x, p.stride_x[5], <float *>y, p.stride_y[4], p.shape[5], rows)
+    elif p.item == 1 and 2 <= p.shape[5] <= 3 and p.stride_y[4] == p.shape[5]:
+        c.int8.interleave(<const uint8_t *>x, p.stride_x[5], <int>p.shape[5], <uint8_t *>y, rows)
+    elif p.item == 1 and 2 <= rows <= 3 and p.stride_x[5] == rows:
+        c.int8.deinterleave(<const uint8_t *>x, <int>rows, <uint8_t *>y, p.stride_y[4], p.shape[5])
     elif p.item == 1 and rows >= 16 and p.shape[5] >= 16:
         c.micro.transpose_bytes(<const uint8_t *>x, p.stride_x[5], <uint8_t *>y, p.stride_y[4], p.shape[5], rows)
     else:
@@ -112,11 +116,44 @@ _declare("gather", gather, sizeof(GatherParams), "outer extent row picks index_i
 
 # resize: source rows and columns come from tables made by the plan.
 
+cdef struct NearestParams:
+    int64_t batch, height, width, out_height, out_width
+    int64_t pixel, ldx, ldy     # bytes
+
+
+cdef int resize_nearest(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const NearestParams *p = <const NearestParams *>s.param
+    cdef const char *x = operand(s, c, 0)
+    cdef char *y = operand(s, c, 1)
+    cdef const int64_t *rows = integers(s, c, 2)
+    cdef const int64_t *columns = rows + p.out_height
+    cdef int64_t begin, end, row, n, oy, ox
+    cdef const char *source
+    my_part(c, p.batch * p.out_height, 1, &begin, &end)
+    y += begin * p.out_width * p.ldy
+    for row in range(begin, end):
+        n = row // p.out_height
+        oy = row - n * p.out_height
+        if p.ldy == p.pixel and row > begin and oy > 0 and rows[oy] == rows[oy - 1]:
+            memcpy(y, y - p.out_width * p.ldy, p.out_width * p.ldy)
+            y += p.out_width * p.ldy
+            continue
+        source = x + (n * p.height + rows[oy]) * p.width * p.ldx
+        for ox in range(p.out_width):
+            tn_move(y, source + columns[ox] * p.ldx, p.pixel)
+            y += p.ldy
+    return 0
+
+
+_declare("resize_nearest", resize_nearest, sizeof(NearestParams), "batch height width out_height out_width pixel ldx ldy")
+
+
 cdef struct ResizeParams:
-    int64_t linear, batch, height, width, channels, ldx, out_height, out_width, ldy
+    int64_t batch, height, width, channels, ldx, out_height, out_width, ldy
 
 
 cdef int resize_f32(const tn_step *s, tn_context *c) noexcept nogil:
+    """Linear."""
     cdef const ResizeParams *p = <const ResizeParams *>s.param
     cdef const float *x = floats(s, c, 0)
     cdef float *y = floats(s, c, 1)
@@ -133,14 +170,10 @@ cdef int resize_f32(const tn_step *s, tn_context *c) noexcept nogil:
         low = x + (n * p.height + index[oy]) * p.width * p.ldx
         high = x + (n * p.height + index[p.out_height + oy]) * p.width * p.ldx
         for ox in range(p.out_width):
-            if p.linear:
-                c.micro.bilinear(low + column[ox] * p.ldx, low + column[p.out_width + ox] * p.ldx,
-                                 high + column[ox] * p.ldx, high + column[p.out_width + ox] * p.ldx,
-                                 weight[p.out_height + ox], weight[oy], y + (row * p.out_width + ox) * p.ldy, p.channels)
-            else:
-                memcpy(y + (row * p.out_width + ox) * p.ldy, low + column[ox] * p.ldx, p.channels * sizeof(float))
+            c.micro.bilinear(low + column[ox] * p.ldx, low + column[p.out_width + ox] * p.ldx,
+                             high + column[ox] * p.ldx, high + column[p.out_width + ox] * p.ldx,
+                             weight[p.out_height + ox], weight[oy], y + (row * p.out_width + ox) * p.ldy, p.channels)
     return 0
 
 
-_declare("resize_f32", resize_f32, sizeof(ResizeParams),
-         "linear batch height width channels ldx out_height out_width ldy")
+_declare("resize_f32", resize_f32, sizeof(ResizeParams), "batch height width channels ldx out_height out_width ldy")

@@ -114,10 +114,12 @@ class Net:
         """Tensor `name` is `expected` on every level and thread count, with the same bits for every thread count."""
         shown, left, dtype = name, 0, self.graph.tensors[name].dtype
         if self.strided and expected.ndim and expected.size and dtype in STRIDED:
-            left = 2
+            left, before = 2, len(self.graph.nodes)
             sides = [self._negative(self._input(np.full((*expected.shape[:-1], n), 7, dtype))) for n in (left, 1)]
+            # They are there when `name` is written.
+            self.graph.nodes = self.graph.nodes[before:] + self.graph.nodes[:before]
             shown = self.add("concat", sides[0], name, sides[1], axis=expected.ndim - 1)
-        integers = any(node.op.startswith("q_") or "quantize" in node.op for node in self.graph.nodes)
+        integers = any(t.dtype in ("uint8", "int8") for t in self.graph.tensors.values())
         for level in kernels.available(integers):
             first = None
             for threads in THREADS:

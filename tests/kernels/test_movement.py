@@ -219,3 +219,66 @@ def test_resize_keeps_nan_and_infinity(mode):
         bound = np.where(np.isfinite(bound), bound, 0)
     net = Net()
     net.agree(net.add("resize", net.input(x), **attrs), op.reference(x)[0], bound)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("columns", [1, 2, 5, 15, 16, 17, 31, 32, 33, 50, 64, 79])
+def test_bytes_side_by_side(dtype, n, columns):
+    """The planes of a picture, and the halves of a channel shuffle, both ways."""
+    x = np.random.default_rng(columns).integers(0, 127, (2, n, columns)).astype(dtype)
+    check("transpose", [x], {"perm": (0, 2, 1)})
+    check("transpose", [np.ascontiguousarray(x.transpose(0, 2, 1))], {"perm": (0, 2, 1)})
+    check("channel_shuffle", [x.reshape(2, 1, n * columns)], {"groups": n}, strided=True)
+    check("channel_shuffle", [x.reshape(2, 1, n * columns)], {"groups": columns}, strided=True)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 8, 16, 19, 64, 128])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
+@pytest.mark.parametrize("size", [(14, 10), (7, 9), (2, 17), (13, 5)])
+def test_nearest_resize_of_every_size_of_pixel(dtype, channels, size):
+    """Rows that are repeated are copied whole, unless they lie apart."""
+    x = np.random.default_rng(channels).integers(0, 127, (2, 7, 5, channels)).astype(dtype)
+    attrs = {"size": size, "scales": (size[0] / 7, size[1] / 5)}
+    for strided in (False, True):
+        check("resize", [x], attrs, strided)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float32", "int64"])
+def test_nearest_resize_along_other_axes(dtype):
+    x = np.random.default_rng(1).integers(0, 127, (2, 4, 5, 3, 6)).astype(dtype)
+    for axes, size in [((1,), (7,)), ((0, 3), (5, 2)), ((2, 3, 4), (4, 5, 9)), ((4,), (11,)), ((1, 2), (8, 10))]:
+        attrs = {"axes": axes, "size": size, "scales": tuple(s / x.shape[a] for a, s in zip(axes, size, strict=True))}
+        check("resize", [x], attrs)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("kind, attrs", [
+    ("depth_to_space", {"block": 3}), ("depth_to_space", {"block": 2}), ("depth_to_space", {"block": 2, "mode": "crd"}),
+    ("space_to_depth", {"block": 2}), ("space_to_depth", {"block": 3, "mode": "crd"}),
+    ("pad", {"begin": (0, 1, 2, 0), "end": (0, 2, 1, 0), "value": 97.0}),
+    ("pad", {"begin": (0, 1, 2, 3), "end": (0, 2, 1, 1), "mode": "edge"}),
+    ("slice", {"begin": (0, 1, 0, 5), "end": (2, 6, 6, 30), "step": (1, 2, 1, 1)})])
+def test_bytes_of_channels_inside_a_wider_tensor(dtype, kind, attrs):
+    x = np.random.default_rng(1).integers(0, 127, (2, 6, 6, 36)).astype(dtype)
+    for strided in (False, True):
+        check(kind, [x], attrs, strided)
+
+
+def test_bytes_of_a_concat_lie_where_they_are_made():
+    """Pools write into the output of concat, and read from a part of it: no step copies."""
+    x = np.random.default_rng(1).integers(0, 255, (1, 9, 8, 13)).astype(np.uint8)
+    net = Net()
+    first = net.add("max_pool2d", net.input(x), kernel=(2, 2))
+    second = net.add("q_average_pool2d", net.input(x), kernel=(2, 2))
+    both = net.add("concat", first, second, axis=3)
+    shown = [net.add("max_pool2d", both, kernel=(2, 1)),
+             net.add("q_resize", net.cut(both, 5, 20), size=(9, 9), scales=(1.0, 1.0)),
+             net.add("q_global_average_pool", net.cut(both, 13, 26)),
+             net.add("resize", net.cut(both, 1, 8), size=(16, 14), scales=(2.0, 2.0))]
+    model = net.model(*shown)
+    assert [step.kernel for step in model.plan.steps] == ["pool2d_u8", "pool2d_u8", "pool2d_u8", "resize_u8", "mean_u8",
+                                                          "resize_nearest"]
+    expected = net.reference(*shown)
+    found = model.run(net.feed)
+    assert all(np.array_equal(found[name], expected[name]) for name in shown)

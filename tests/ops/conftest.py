@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,33 @@ class Peer:
         bad = off > 0
         assert off.max(initial=0) <= 1 and bad.mean() <= most, (
             f"{bad.mean():.3%} of {off.size} differ, by up to {off.max()}, e.g. {found[bad][:5]} for {expected[bad][:5]}")
+
+    def between(self, op_type: str, x: np.ndarray, x_step: tuple[float, np.ndarray], y_step: tuple[float, np.ndarray],
+                opset: int = 17, more: list[np.ndarray | None] | None = None, fused: bool = False, **attributes: Any) -> Any:
+        """DequantizeLinear of x by (scale, zero), the operator with `more` inputs, QuantizeLinear, with all optimisations;
+        `fused`: it must have become one operator of integers."""
+        onnx = pytest.importorskip("onnx")
+        ort = pytest.importorskip("onnxruntime")
+        constants = {"xs": np.float32(x_step[0]), "xz": x_step[1], "ys": np.float32(y_step[0]), "yz": y_step[1]}
+        names = ["" if array is None else f"m{i}" for i, array in enumerate(more or [])]
+        constants |= {name: array for name, array in zip(names, more or [], strict=True) if name}
+        nodes = [onnx.helper.make_node("DequantizeLinear", ["x", "xs", "xz"], ["real"]),
+                 onnx.helper.make_node(op_type, ["real", *names], ["out"], **attributes),
+                 onnx.helper.make_node("QuantizeLinear", ["out", "ys", "yz"], ["y"])]
+        graph = onnx.helper.make_graph(
+            nodes, "g", [onnx.helper.make_tensor_value_info("x", onnx.helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)],
+            [onnx.ValueInfoProto(name="y")],
+            [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()])
+        model = onnx.helper.make_model(graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", opset)])
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        with tempfile.TemporaryDirectory() as folder:
+            options.optimized_model_filepath = f"{folder}/model.onnx"
+            session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            kinds = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
+        assert not fused or len(kinds) == 1, kinds
+        return session.run(None, {"x": x})[0]
 
     def agree(self, op: ops.Op, arrays: list[np.ndarray], expected: np.ndarray, atol: Any = 0.0,
               rtol: float = 0.0) -> np.ndarray:

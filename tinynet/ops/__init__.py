@@ -32,6 +32,8 @@ from tinynet.ops import (  # noqa: F401  (importing a file registers its kinds)
     q_depthwise_conv2d,
     q_elementwise,
     q_softmax,
+    q_pool2d,
+    q_resize,
     quantize,
     recurrent,
     reduce,

@@ -6,22 +6,38 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinynet.graph import DTYPES
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import count, need_float, need_inputs, need_name, need_nhwc, padded, quiet, tap, window_extents
 from tinynet.ops.pool_indices import POOLED, lowest
 
+# See max_windows in kernels/micro/int8/int8.h.
+FLIPS = {("max", "uint8"): 0, ("max", "int8"): 0x80, ("min", "uint8"): 0xff, ("min", "int8"): 0x7f}
 
-def lower_pool(builder: Any, node: Any, op: Any, average: bool, include_pad: bool) -> bool:
+
+def lower_pool(builder: Any, node: Any, op: Any, kernel: str, **more: Any) -> bool:
     x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
     top, left, bottom, right = op.pads
     builder.emit(
-        "pool2d_f32", [builder.tensor(x.name), builder.tensor(y.name)], nbytes=4 * y.size * count(op.kernel),
-        average=average, count_include_pad=include_pad, batch=x.shape[0], height=x.shape[1], width=x.shape[2],
+        kernel, [builder.tensor(x.name), builder.tensor(y.name)], nbytes=DTYPES[x.dtype] * y.size * count(op.kernel),
+        batch=x.shape[0], height=x.shape[1], width=x.shape[2],
         channels=x.row, ldx=x.ld, out_height=y.shape[1], out_width=y.shape[2], ldy=y.ld, kh=op.kernel[0],
         kw=op.kernel[1], stride_h=op.strides[0], stride_w=op.strides[1], pad_top=top, pad_left=left,
-        pad_bottom=bottom, pad_right=right, dilation_h=op.dilations[0], dilation_w=op.dilations[1],
+        pad_bottom=bottom, pad_right=right, dilation_h=op.dilations[0], dilation_w=op.dilations[1], **more,
     )
     return True
+
+
+def average_counts(op: Any, extents: tuple[int, ...], out: tuple[int, int]) -> np.ndarray:
+    """[OH, OW, 1] float32: what the sum of each window is divided by, at least 1."""
+    counting = []
+    for i in range(2):
+        place = np.arange(out[i])[:, None] * op.strides[i] + np.arange(op.kernel[i]) * op.dilations[i]
+        first, last = op.pads[i], op.pads[i] + extents[i]
+        if op.count_include_pad:
+            first, last = 0, last + op.pads[i + 2]
+        counting.append(((place >= first) & (place < last)).sum(axis=1))
+    return np.maximum(np.outer(*counting), 1)[:, :, None].astype(np.float32)
 
 
 @register
@@ -61,9 +77,11 @@ class MaxPool2d(Op):
         return True, True
 
     def lower(self, builder: Any, node: Any) -> bool:
-        if builder.view(node.inputs[0]).dtype != "float32":
-            return False
-        return lower_pool(builder, node, self, average=False, include_pad=False)
+        dtype = builder.view(node.inputs[0]).dtype
+        if dtype == "float32":
+            return lower_pool(builder, node, self, "pool2d_f32", average=False, count_include_pad=False)
+        return lower_pool(builder, node, self, "pool2d_u8", average=False, count_include_pad=False,
+                          flip=FLIPS["max", dtype], x_zero=0, y_zero=0, shift=0, x_scale=1.0, y_scale=1.0)
 
 
 @register
@@ -89,27 +107,19 @@ class AveragePool2d(Op):
         out = window_extents((h, w), self.kernel, self.strides, self.pads, self.dilations, self.extra)
         return [Spec((n, *out, c))]
 
-    def _counting(self, i: int, extent: int, out: int) -> np.ndarray:
-        """[out]: how many taps of each window along spatial axis i fall on a place that counts."""
-        place = np.arange(out)[:, None] * self.strides[i] + np.arange(self.kernel[i]) * self.dilations[i]
-        first, last = self.pads[i], self.pads[i] + extent
-        if self.count_include_pad:
-            first, last = 0, last + self.pads[i + 2]
-        return ((place >= first) & (place < last)).sum(axis=1)
-
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         (x,) = arrays
         h, w = x.shape[1:3]
         out = window_extents((h, w), self.kernel, self.strides, self.pads, self.dilations, self.extra)
         top, left, bottom, right = self.pads
         x = padded(x, (top, left, bottom + self.extra[0], right + self.extra[1]), 0)
-        divisor = np.outer(self._counting(0, h, out[0]), self._counting(1, w, out[1]))
+        divisor = average_counts(self, (h, w), out)
         y = np.zeros((x.shape[0], *out, x.shape[3]), np.float32)
         with quiet():
             for ky in range(self.kernel[0]):
                 for kx in range(self.kernel[1]):
                     y += tap(x, ky, kx, out, self.strides, self.dilations)
-            return [y / np.maximum(divisor, 1)[:, :, None].astype(np.float32)]
+            return [y / divisor]
 
     def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
         return count(outputs[0].shape) * count(self.kernel)
@@ -118,4 +128,4 @@ class AveragePool2d(Op):
         return True, True
 
     def lower(self, builder: Any, node: Any) -> bool:
-        return lower_pool(builder, node, self, average=True, include_pad=self.count_include_pad)
+        return lower_pool(builder, node, self, "pool2d_f32", average=True, count_include_pad=self.count_include_pad)

@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinynet.graph import DTYPES
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.binary import NUMERIC
 from tinynet.ops.checks import count, need, need_axis, need_inputs, quiet
+from tinynet.ops.pool2d import FLIPS
 
 # In the order of `tn_reduction` in kernels/micro/micro.h.
 REDUCTIONS = ("max", "min", "sum", "sum_abs", "sum_square")
@@ -56,7 +58,7 @@ class Reduce(Op):
     def lower(self, builder: Any, node: Any) -> bool:
         """One step per run of neighbouring axes, the innermost first."""
         x = builder.view(node.inputs[0])
-        if x.dtype != "float32" or not self.native[0] or not x.size:
+        if not self.native[0] or not x.size or not (x.dtype == "float32" or (self.native[0], x.dtype) in FLIPS):
             return False
         if not x.contiguous and self.axes[-1] != len(x.shape) - 2:
             return False
@@ -74,11 +76,15 @@ class Reduce(Op):
             outer, n, inner = count(extents[:at]), extents[at], count(extents[at + 1:])
             del groups[at]
             last = not any(reduced for _, reduced in groups)
-            target = builder.tensor(node.outputs[0]) if last else builder.scratch(4 * outer * inner)
-            builder.emit("reduce_f32", [source, target], nbytes=4 * outer * n * inner,
-                         reduction=REDUCTIONS.index(self.native[min(run, 1)]), outer=outer, n=n, inner=inner,
-                         ldx=ld if run == 0 and not x.contiguous else inner, root=self.root and last,
-                         factor=1.0 / n if self.kind == "reduce_mean" else 1.0)
+            target = builder.tensor(node.outputs[0]) if last else builder.scratch(DTYPES[x.dtype] * outer * inner)
+            extents = {"outer": outer, "n": n, "inner": inner, "ldx": ld if run == 0 and not x.contiguous else inner}
+            nbytes = DTYPES[x.dtype] * outer * n * inner
+            if x.dtype == "float32":
+                builder.emit("reduce_f32", [source, target], nbytes=nbytes,
+                             reduction=REDUCTIONS.index(self.native[min(run, 1)]), root=self.root and last,
+                             factor=1.0 / n if self.kind == "reduce_mean" else 1.0, **extents)
+            else:
+                builder.emit("reduce_u8", [source, target], nbytes=nbytes, flip=FLIPS[self.native[0], x.dtype], **extents)
             source = target
         return True
 
@@ -244,12 +250,14 @@ class Arg(Op):
 
     def lower(self, builder: Any, node: Any) -> bool:
         x = builder.view(node.inputs[0])
-        if x.dtype != "float32":
+        flip = FLIPS.get(("min" if self.least else "max", x.dtype))
+        if x.dtype != "float32" and flip is None:
             return False
         axis = self.axis % len(x.shape)
-        builder.emit("argmax_f32", [builder.tensor(x.name), builder.tensor(node.outputs[0])], nbytes=16 * x.size,
+        kernel, how = ("argmax_f32", {"least": self.least}) if flip is None else ("argmax_u8", {"flip": flip})
+        builder.emit(kernel, [builder.tensor(x.name), builder.tensor(node.outputs[0])], nbytes=16 * x.size,
                      outer=count(x.shape[:axis]), n=x.shape[axis], inner=count(x.shape[axis + 1:]),
-                     last=self.select_last_index, least=self.least)
+                     last=self.select_last_index, **how)
         return True
 
 

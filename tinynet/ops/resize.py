@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinynet.graph import DTYPES
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import MOST, count, need, need_inputs, need_name, need_tuple, quiet
 
@@ -214,25 +215,29 @@ class Resize(Op):
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
-        if x.dtype != "float32":
-            return False
         if self.plain_image and len(x.shape) == 4:
-            return self._lower_image(builder, node)
+            return self._lower_nearest(builder, node) if self.mode == "nearest" else self._lower_image(builder, node)
         return x.contiguous and y.contiguous and self._lower_axes(builder, node)
+
+    def _lower_nearest(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        builder.reserve(8 * sum(self.size))
+        index = np.concatenate([self.nearest(0, x.shape[1]), self.nearest(1, x.shape[2])])
+        item = DTYPES[x.dtype]
+        builder.emit("resize_nearest", [builder.tensor(x.name), builder.tensor(y.name), builder.constant(index)],
+                     nbytes=2 * item * y.size, batch=x.shape[0], height=x.shape[1], width=x.shape[2], out_height=y.shape[1],
+                     out_width=y.shape[2], pixel=item * x.row, ldx=item * x.ld, ldy=item * y.ld)
+        return True
 
     def _lower_image(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
         builder.reserve(24 * sum(self.size))
-        if self.mode == "nearest":
-            rows, columns = self.nearest(0, x.shape[1]), self.nearest(1, x.shape[2])
-            index, weight = np.concatenate([rows, rows, columns, columns]), np.zeros(0, np.float32)
-        else:
-            (top, bottom, fy), (left, right, fx) = self.linear(0, x.shape[1]), self.linear(1, x.shape[2])
-            index, weight = np.concatenate([top, bottom, left, right]), np.concatenate([fy, fx])
+        (top, bottom, fy), (left, right, fx) = self.linear(0, x.shape[1]), self.linear(1, x.shape[2])
+        index, weight = np.concatenate([top, bottom, left, right]), np.concatenate([fy, fx])
         builder.emit("resize_f32", [builder.tensor(x.name), builder.tensor(y.name),
                                     builder.constant(index.astype(np.int64)), builder.constant(weight.astype(np.float32))],
-                     nbytes=20 * y.size, linear=self.mode == "linear", batch=x.shape[0], height=x.shape[1],
-                     width=x.shape[2], channels=x.row, ldx=x.ld, out_height=y.shape[1], out_width=y.shape[2], ldy=y.ld)
+                     nbytes=20 * y.size, batch=x.shape[0], height=x.shape[1], width=x.shape[2], channels=x.row, ldx=x.ld,
+                     out_height=y.shape[1], out_width=y.shape[2], ldy=y.ld)
         return True
 
     def _lower_axes(self, builder: Any, node: Any) -> bool:
@@ -242,16 +247,21 @@ class Resize(Op):
                             for i, (a, size) in enumerate(zip(self.axes, self.size, strict=True))))
         if any(self.outside(i, x.shape[a]).any() for i, a in enumerate(self.axes)):
             return False
-        shape, source = list(x.shape), builder.tensor(x.name)
+        shape, source, item = list(x.shape), builder.tensor(x.name), DTYPES[x.dtype]
         for i, axis in enumerate(self.axes):
-            index, weight = self.taps(i, shape[axis])
             extent, shape[axis] = shape[axis], self.size[i]
-            inner = count(shape[axis + 1:])
+            outer, inner = count(shape[:axis]), count(shape[axis + 1:])
             last = i == len(self.axes) - 1
-            target = builder.tensor(y.name) if last else builder.scratch(4 * count(shape))
-            builder.emit("resample_f32", [source, target, builder.constant(np.ascontiguousarray(index * inner)),
-                                          builder.constant(np.ascontiguousarray(weight))],
-                         macs=count(shape) * index.shape[1], nbytes=8 * count(shape), outer=count(shape[:axis]),
-                         extent=extent, out=self.size[i], inner=inner, taps=index.shape[1])
+            target = builder.tensor(y.name) if last else builder.scratch(item * count(shape))
+            nbytes = 2 * item * count(shape)
+            if self.mode == "nearest":
+                builder.emit("gather", [source, builder.constant(self.nearest(i, extent)), target], nbytes=nbytes, outer=outer,
+                             extent=extent, row=item * inner, picks=self.size[i], index_item=8)
+            else:
+                index, weight = self.taps(i, extent)
+                builder.emit("resample_f32", [source, target, builder.constant(np.ascontiguousarray(index * inner)),
+                                              builder.constant(np.ascontiguousarray(weight))],
+                             macs=count(shape) * index.shape[1], nbytes=nbytes, outer=outer, extent=extent, out=self.size[i],
+                             inner=inner, taps=index.shape[1])
             source = target
         return True

@@ -55,6 +55,32 @@ typedef struct tn_q_depthwise {
     int32_t result;            /* tn_result */
     char *scratch;             /* 1 KiB for every 4 taps or part of them, 64-byte aligned */
 } tn_q_depthwise;
+/* The windows of one row of outputs: pixels of `channels` bytes, `ldx` apart, in rows `x_row` apart. */
+typedef struct tn_windows {
+    const uint8_t *x;          /* the first row that the windows see, column 0 */
+    int64_t x_row, ldx, rows, width;
+    int64_t kw, stride, dilation, pad_left, pad_right; /* along the row */
+    uint8_t *y;
+    int64_t ldy, out_width, channels;
+} tn_windows;
+
+/* What an average is made of: sum of x_scale (x - x_zero), over the count, over y_scale, plus y_zero, rounded, plus shift. */
+typedef struct tn_average {
+    float x_scale, y_scale;
+    int32_t x_zero, y_zero, shift;
+    int64_t counted_rows;      /* 0: only pixels count, else the pads right and left too */
+} tn_average;
+
+/* One row of a linear resize from two rows of reals: y = round((sum of four products) / y_scale) + y_zero. */
+typedef struct tn_bilinear {
+    const float *low, *high;
+    const int64_t *column;     /* [2][out_width]: where the left and the right pixel begin, floats */
+    const float *part;         /* [2][out_width]: weights of the left and of the right pixel */
+    float part_low, part_high, y_scale;
+    int32_t y_zero;
+    uint8_t *y;
+    int64_t ldy, out_width, channels;
+} tn_bilinear;
 
 typedef struct tn_int8 {
     /* n turns of multiply-accumulates in registers, for measuring the peak; returns how many were done */
@@ -76,6 +102,19 @@ typedef struct tn_int8 {
     int32_t gemm8_signed;          /* gemm8 takes activations as x - 128: its bias has to hold 128 times the sum of w */
     void (*gemm8)(const tn_gemm8 *g);
     void (*depthwise)(const tn_q_depthwise *d);
+    /* max of x ^ flip, ^ flip: flip 0 is the maximum of uint8, 0x80 of int8; 0xff the minimum of uint8, 0x7f of int8 */
+    void (*max_windows)(const tn_windows *p, int flip);
+    uint8_t (*max_of)(const uint8_t *x, int64_t n, int flip);
+    void (*average_windows)(const tn_windows *p, const tn_average *average);
+    /* y[c] = round((sum of n x's, ld apart, + bias) multiplier) + zero for channels c; n at most 2^31 / 255 */
+    void (*mean)(const uint8_t *x, int64_t ld, int64_t n, int64_t channels, int32_t bias, float multiplier, int32_t zero,
+                 uint8_t *y);
+    /* y[i] = scale (x[i] - zero) */
+    void (*reals)(const uint8_t *x, int64_t n, int32_t zero, float scale, float *y);
+    void (*bilinear)(const tn_bilinear *p);
+    /* y[n i + j] = x[j ldx + i] for i < columns, and back: y[j ldy + i] = x[n i + j]; n is 2 or 3 */
+    void (*interleave)(const uint8_t *x, int64_t ldx, int n, uint8_t *y, int64_t columns);
+    void (*deinterleave)(const uint8_t *x, int n, uint8_t *y, int64_t ldy, int64_t columns);
 } tn_int8;
 
 /* Table of a level by name ("avx2"), or NULL if this build or this CPU lacks it. */

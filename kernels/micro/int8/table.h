@@ -12,6 +12,8 @@
 #include "softmax.h"
 #include "gemm.h"
 #include "depthwise.h"
+#include "pool.h"
+#include "interleave.h"
 
 #define TABLE_NAME_(level) tn_int8_##level
 #define TABLE_NAME(level) TABLE_NAME_(level)
@@ -28,4 +30,12 @@ const tn_int8 TABLE_NAME(LEVEL) = {
     .gemm8_signed = SIGNED_ROWS,
     .gemm8 = gemm8,
     .depthwise = q_depthwise,
+    .max_windows = max_windows,
+    .max_of = max_of,
+    .average_windows = average_windows,
+    .mean = mean,
+    .reals = reals,
+    .bilinear = bilinear,
+    .interleave = interleave,
+    .deinterleave = deinterleave,
 };

@@ -1,0 +1,426 @@
+/* Pools and linear resize of bytes. */
+
+/* ---- maxima: bytes as they lie, in vectors of what length the target has */
+
+#if VL > 1
+typedef uint8_t b16 __attribute__((vector_size(16)));
+typedef uint8_t b16_any __attribute__((vector_size(16), may_alias, aligned(1)));
+typedef uint64_t b16_halves __attribute__((vector_size(16)));
+
+INLINE b16 load_16(const uint8_t *p) { return *(const b16_any *)p; }
+INLINE void store_16(uint8_t *p, b16 v) { *(b16_any *)p = v; }
+INLINE b16 load_8(const uint8_t *p)
+{
+    uint64_t low;
+    memcpy(&low, p, 8);
+    return (b16)(b16_halves){low, 0};
+}
+INLINE void store_8(uint8_t *p, b16 v) { memcpy(p, &(b16_halves){((b16_halves)v)[0]}, 8); }
+INLINE b16 load_4(const uint8_t *p)
+{
+    uint32_t low;
+    memcpy(&low, p, 4);
+    return (b16)(b16_halves){low, 0};
+}
+INLINE void store_4(uint8_t *p, b16 v)
+{
+    uint32_t low = (uint32_t)((b16_halves)v)[0];
+    memcpy(p, &low, 4);
+}
+#if defined(__x86_64__)
+INLINE b16 max_16(b16 a, b16 b) { return (b16)_mm_max_epu8((__m128i)a, (__m128i)b); }
+#else
+INLINE b16 max_16(b16 a, b16 b) { return (b16)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b); }
+#endif
+#endif
+#if VL >= 8
+typedef uint8_t b32 __attribute__((vector_size(32)));
+typedef uint8_t b32_any __attribute__((vector_size(32), may_alias, aligned(1)));
+INLINE b32 load_32(const uint8_t *p) { return *(const b32_any *)p; }
+INLINE void store_32(uint8_t *p, b32 v) { *(b32_any *)p = v; }
+INLINE b32 max_32(b32 a, b32 b) { return (b32)_mm256_max_epu8((__m256i)a, (__m256i)b); }
+#endif
+#if VL >= 16
+typedef uint8_t b64 __attribute__((vector_size(64)));
+typedef uint8_t b64_any __attribute__((vector_size(64), may_alias, aligned(1)));
+INLINE b64 load_64(const uint8_t *p) { return *(const b64_any *)p; }
+INLINE void store_64(uint8_t *p, b64 v) { *(b64_any *)p = v; }
+INLINE b64 max_64(b64 a, b64 b) { return (b64)_mm512_max_epu8((__m512i)a, (__m512i)b); }
+#endif
+INLINE uint8_t load_1(const uint8_t *p) { return *p; }
+INLINE void store_1(uint8_t *p, uint8_t v) { *p = v; }
+INLINE uint8_t max_1(uint8_t a, uint8_t b) { return a > b ? a : b; }
+
+/* A run of windows that see `rows` rows and `columns` pixels `step` bytes apart each; windows are `stride` bytes apart. */
+typedef struct tn_run {
+    const uint8_t *x;
+    int64_t x_row, rows, columns, step, stride, windows;
+    uint8_t *y;
+    int64_t ldy;
+    uint8_t flip;
+} tn_run;
+
+/* max_run_N: the N channels at `at`.  Of 3x3 windows two pixels apart, one's last column is the next one's first. */
+#define MAX_RUN(n, type, load, store, max)                                                                             \
+    INLINE type max_column_##n(const uint8_t *x, int64_t x_row, const int ROWS)                                        \
+    {                                                                                                                  \
+        type m = load(x);                                                                                              \
+        UNROLL for (int r = 1; r < ROWS; r++)                                                                          \
+            m = max(m, load(x + r * x_row));                                                                           \
+        return m;                                                                                                      \
+    }                                                                                                                  \
+    static void max_run_##n(const tn_run *p, int64_t at)                                                               \
+    {                                                                                                                  \
+        const uint8_t *x = p->x + at;                                                                                  \
+        uint8_t *y = p->y + at;                                                                                        \
+        const int64_t row = p->x_row, step = p->step;                                                                  \
+        if (p->rows == 2 && p->columns == 2 && p->flip == 0) {                                                         \
+            for (int64_t i = 0; i < p->windows; i++, x += p->stride, y += p->ldy)                                      \
+                store(y, max(max_column_##n(x, row, 2), max_column_##n(x + step, row, 2)));                            \
+        } else if (p->rows == 3 && p->columns == 3 && p->flip == 0 && p->stride == 2 * step) {                         \
+            type first = max_column_##n(x, row, 3);                                                                    \
+            for (int64_t i = 0; i < p->windows; i++, x += p->stride, y += p->ldy) {                                    \
+                const type last = max_column_##n(x + 2 * step, row, 3);                                                \
+                store(y, max(max(first, last), max_column_##n(x + step, row, 3)));                                     \
+                first = last;                                                                                          \
+            }                                                                                                          \
+        } else {                                                                                                       \
+            const type flip = p->flip - (type){0};                                                                     \
+            for (int64_t i = 0; i < p->windows; i++, x += p->stride, y += p->ldy) {                                    \
+                type m = {0};                                                                                          \
+                for (int64_t r = 0; r < p->rows; r++)                                                                  \
+                    for (int64_t k = 0; k < p->columns; k++)                                                           \
+                        m = max(m, load(x + r * row + k * step) ^ flip);                                               \
+                store(y, m ^ flip);                                                                                    \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+#if VL >= 16
+MAX_RUN(64, b64, load_64, store_64, max_64)
+#endif
+#if VL >= 8
+MAX_RUN(32, b32, load_32, store_32, max_32)
+#endif
+#if VL > 1
+MAX_RUN(16, b16, load_16, store_16, max_16)
+MAX_RUN(8, b16, load_8, store_8, max_16)
+MAX_RUN(4, b16, load_4, store_4, max_16)
+#endif
+MAX_RUN(1, uint8_t, load_1, store_1, max_1)
+
+/* What is left of the channels is done by vectors that reach back over what is done already. */
+static void max_run(const tn_run *p, int64_t channels)
+{
+    int64_t at = 0;
+#if VL >= 16
+    for (; at + 64 <= channels; at += 64)
+        max_run_64(p, at);
+#endif
+#if VL >= 8
+    for (; at + 32 <= channels; at += 32)
+        max_run_32(p, at);
+#endif
+#if VL > 1
+    for (; at < channels && channels >= 16; at += 16)
+        max_run_16(p, at + 16 <= channels ? at : channels - 16);
+    for (; at < channels && channels >= 8; at += 8)
+        max_run_8(p, at + 8 <= channels ? at : channels - 8);
+    for (; at < channels && channels >= 4; at += 4)
+        max_run_4(p, at + 4 <= channels ? at : channels - 4);
+#endif
+    for (; at < channels; at++)
+        max_run_1(p, at);
+}
+
+/* The taps of a window from `start` on that fall inside [0, size): the first one, and how many. */
+INLINE void seen(int64_t start, int64_t taps, int64_t dilation, int64_t size, int64_t *first, int64_t *count)
+{
+    *first = start >= 0 ? 0 : (dilation - 1 - start) / dilation;
+    const int64_t inside = start >= size ? 0 : (size - start + dilation - 1) / dilation;
+    const int64_t end = inside < taps ? inside : taps;
+    *count = end > *first ? end - *first : 0;
+}
+
+/* The windows from ox on that see all columns. */
+INLINE int64_t whole_windows(const tn_windows *p, int64_t ox)
+{
+    const int64_t last = p->width - 1 - (p->kw - 1) * p->dilation + p->pad_left;   /* where the last one may start */
+    if (ox * p->stride < p->pad_left || last < ox * p->stride)
+        return 0;
+    const int64_t end = last / p->stride + 1;
+    return (end < p->out_width ? end : p->out_width) - ox;
+}
+
+static void max_windows(const tn_windows *p, int flip)
+{
+    tn_run run = {.x_row = p->x_row, .rows = p->rows, .step = p->dilation * p->ldx, .stride = p->stride * p->ldx,
+                  .ldy = p->ldy, .flip = (uint8_t)flip};
+    for (int64_t ox = 0; ox < p->out_width; ox += run.windows) {
+        const int64_t ix = ox * p->stride - p->pad_left;
+        int64_t first;
+        seen(ix, p->kw, p->dilation, p->width, &first, &run.columns);
+        const int64_t whole = run.columns == p->kw ? whole_windows(p, ox) : 0;
+        run.windows = whole > 0 ? whole : 1;
+        run.x = p->x + (ix + first * p->dilation) * p->ldx;
+        run.y = p->y + ox * p->ldy;
+        max_run(&run, p->channels);
+    }
+}
+
+static uint8_t max_of(const uint8_t *x, int64_t n, int flip)
+{
+    uint8_t m = 0;
+    int64_t i = 0;
+#if VL > 1
+    if (n >= 16) {
+        const b16 mask = (uint8_t)flip - (b16){0};
+        b16 most = {0};
+        for (; i < n; i += 16)
+            most = max_16(most, load_16(x + (i + 16 <= n ? i : n - 16)) ^ mask);
+        for (int k = 0; k < 16; k++)
+            m = max_1(m, most[k]);
+        return m ^ (uint8_t)flip;
+    }
+#endif
+    for (; i < n; i++)
+        m = max_1(m, x[i] ^ (uint8_t)flip);
+    return m ^ (uint8_t)flip;
+}
+
+/* ---- reals: one byte per 32-bit lane */
+
+INLINE vi widen(const uint8_t *p)
+{
+#if VL == 16
+    return (vi)_mm512_cvtepu8_epi32((__m128i)load_16(p));
+#elif VL == 8
+    return (vi)_mm256_cvtepu8_epi32((__m128i)load_8(p));
+#elif VL == 4 && defined(HAVE_SSE41)
+    return (vi)_mm_cvtepu8_epi32((__m128i)load_4(p));
+#elif VL == 4 && defined(__x86_64__)
+    const __m128i zero = _mm_setzero_si128();
+    return (vi)_mm_unpacklo_epi16(_mm_unpacklo_epi8((__m128i)load_4(p), zero), zero);
+#elif VL == 4
+    return (vi)vmovl_u16(vget_low_u16(vmovl_u8(vget_low_u8((uint8x16_t)load_4(p)))));
+#else
+    return (vi){*p};
+#endif
+}
+
+/* Of lanes between 0 and 255 */
+INLINE void store_narrow(uint8_t *p, vi v)
+{
+#if VL == 16
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)v));
+#elif VL == 8
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+    store_8(p, (b16)_mm_packus_epi16(words, words));
+#elif VL == 4 && defined(__x86_64__)
+    const __m128i words = _mm_packs_epi32((__m128i)v, (__m128i)v);
+    store_4(p, (b16)_mm_packus_epi16(words, words));
+#elif VL == 4
+    const uint16x4_t words = vmovn_u32((uint32x4_t)v);
+    store_4(p, (b16)vcombine_u8(vmovn_u16(vcombine_u16(words, words)), vdup_n_u8(0)));
+#else
+    *p = (uint8_t)v[0];
+#endif
+}
+
+/* The same of the first n < VL bytes. */
+INLINE vi widen_part(const uint8_t *p, int64_t n)
+{
+    uint8_t bytes[VL > 1 ? VL : 4] = {0};
+    for (int64_t i = 0; i < n; i++)
+        bytes[i] = p[i];
+    return widen(bytes);
+}
+
+INLINE void store_narrow_part(uint8_t *p, vi v, int64_t n)
+{
+    uint8_t bytes[VL > 1 ? VL : 4];
+    store_narrow(bytes, v);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = bytes[i];
+}
+
+/* v clamped, NaN to `least`; rounded half to even */
+INLINE vi rounded(vf v, vf least, vf most)
+{
+#if VL == 16
+    return (vi)_mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps((__m512)v, (__m512)least), (__m512)most));
+#elif VL == 8
+    return (vi)_mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps((__m256)v, (__m256)least), (__m256)most));
+#elif VL == 4 && defined(__x86_64__)
+    return (vi)_mm_cvtps_epi32(_mm_min_ps(_mm_max_ps((__m128)v, (__m128)least), (__m128)most));
+#elif VL == 4
+    const float32x4_t real = (float32x4_t)v, low = (float32x4_t)least, high = (float32x4_t)most;
+    const float32x4_t above = vbslq_f32(vcgtq_f32(real, low), real, low);
+    return (vi)vcvtnq_s32_f32(vminq_f32(above, high));
+#else
+    const float above = v[0] > least[0] ? v[0] : least[0];
+    return (vi){(int32_t)lrintf(above < most[0] ? above : most[0])};
+#endif
+}
+
+INLINE vf real_of(vi x, vi zero, vf scale) { return __builtin_convertvector(x - zero, vf) * scale; }
+
+static void reals(const uint8_t *x, int64_t n, int32_t zero, float scale, float *y)
+{
+    const vi z = vi_set1(zero);
+    const vf s = vf_set1(scale);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        *(vf_any *)(y + i) = real_of(widen(x + i), z, s);
+    for (; i < n; i++)
+        y[i] = (float)(x[i] - zero) * scale;
+}
+
+/* V vectors of channels; with `part` (and V = 1) only so many channels, fewer than a vector has. */
+INLINE void average_pixel(const uint8_t *x, int64_t x_row, int64_t rows, int64_t step, int64_t columns, float count,
+                          const tn_average *a, uint8_t *y, const int V, int64_t part)
+{
+    vf sum[V];
+    UNROLL for (int v = 0; v < V; v++)
+        sum[v] = (vf){0};
+    const vi zero = vi_set1(a->x_zero);
+    const vf scale = vf_set1(a->x_scale);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < columns; k++) {
+            const uint8_t *at = x + r * x_row + k * step;
+            UNROLL for (int v = 0; v < V; v++)
+                sum[v] += real_of(part ? widen_part(at, part) : widen(at + v * VL), zero, scale);
+        }
+    const vf least = vf_set1((float)-a->shift), most = vf_set1((float)(255 - a->shift));
+    UNROLL for (int v = 0; v < V; v++) {
+        const vf real = sum[v] / vf_set1(count) / vf_set1(a->y_scale) + vf_set1((float)a->y_zero);
+        const vi result = rounded(real, least, most) + vi_set1(a->shift);
+        if (part)
+            store_narrow_part(y, result, part);
+        else
+            store_narrow(y + v * VL, result);
+    }
+}
+
+static void average_windows(const tn_windows *p, const tn_average *a)
+{
+    const int64_t step = p->dilation * p->ldx, channels = p->channels;
+    for (int64_t ox = 0; ox < p->out_width; ox++) {
+        const int64_t ix = ox * p->stride - p->pad_left;
+        int64_t first, columns, at, counted;
+        seen(ix, p->kw, p->dilation, p->width, &first, &columns);
+        const uint8_t *x = p->x + (ix + first * p->dilation) * p->ldx;
+        uint8_t *y = p->y + ox * p->ldy;
+        if (a->counted_rows)
+            seen(ix + p->pad_left, p->kw, p->dilation, p->pad_left + p->width + p->pad_right, &at, &counted);
+        else
+            counted = columns;
+        const int64_t count = counted * (a->counted_rows ? a->counted_rows : p->rows);
+        const float divisor = (float)(count > 0 ? count : 1);      /* a window where nothing counts gives 0 */
+        if (channels < VL) {
+            average_pixel(x, p->x_row, p->rows, step, columns, divisor, a, y, 1, channels);
+            continue;
+        }
+        for (at = 0; at + 4 * VL <= channels; at += 4 * VL)
+            average_pixel(x + at, p->x_row, p->rows, step, columns, divisor, a, y + at, 4, 0);
+        for (; at < channels; at += VL) {
+            const int64_t back = at + VL <= channels ? at : channels - VL;
+            average_pixel(x + back, p->x_row, p->rows, step, columns, divisor, a, y + back, 1, 0);
+        }
+    }
+}
+
+/* ---- the mean over whole images */
+
+#if VL > 1
+typedef uint16_t vh __attribute__((vector_size(4 * VL)));
+
+/* 4 VL V channels.  Of a 16-bit lane, which holds two channels, one sum takes both (modulo 2^16), the other the high one;
+   256 bytes do not fill 16 bits.  The result needs no reordering: byte k of a 32-bit lane stays there. */
+INLINE void mean_vectors(const uint8_t *x, int64_t ld, int64_t n, int32_t bias, float multiplier, int32_t zero, uint8_t *y,
+                         const int V)
+{
+    vi total[V][4];
+    UNROLL for (int v = 0; v < V; v++)
+        UNROLL for (int k = 0; k < 4; k++)
+            total[v][k] = vi_set1(bias);
+    while (n > 0) {
+        vh both[V], high[V];
+        UNROLL for (int v = 0; v < V; v++)
+            both[v] = high[v] = (vh){0};
+        const int64_t rows = n < 256 ? n : 256;
+        for (int64_t r = 0; r < rows; r++, x += ld)
+            UNROLL for (int v = 0; v < V; v++) {
+                const vh pair = (vh)vi_load(x + v * 4 * VL);
+                both[v] += pair;
+                high[v] += pair >> 8;
+            }
+        n -= rows;
+        UNROLL for (int v = 0; v < V; v++) {
+            const vi even = (vi)(both[v] - (high[v] << 8)), odd = (vi)high[v];
+            const vi low = vi_set1(0xffff);
+            total[v][0] += even & low;
+            total[v][1] += odd & low;
+            total[v][2] += (even >> 16) & low;
+            total[v][3] += (odd >> 16) & low;
+        }
+    }
+    const vf least = vf_set1((float)-zero), most = vf_set1((float)(255 - zero));
+    UNROLL for (int v = 0; v < V; v++) {
+        vi bytes = {0};
+        UNROLL for (int k = 0; k < 4; k++)
+            bytes |= (rounded(__builtin_convertvector(total[v][k], vf) * vf_set1(multiplier), least, most) + vi_set1(zero)) << 8 * k;
+        vi_store(y + v * 4 * VL, bytes);
+    }
+}
+#endif
+
+static void mean(const uint8_t *x, int64_t ld, int64_t n, int64_t channels, int32_t bias, float multiplier, int32_t zero,
+                 uint8_t *y)
+{
+    int64_t at = 0;
+#if VL > 1
+    for (; at + 16 * VL <= channels; at += 16 * VL)
+        mean_vectors(x + at, ld, n, bias, multiplier, zero, y + at, 4);
+    for (; at < channels && channels >= 4 * VL; at += 4 * VL) {
+        const int64_t back = at + 4 * VL <= channels ? at : channels - 4 * VL;
+        mean_vectors(x + back, ld, n, bias, multiplier, zero, y + back, 1);
+    }
+#endif
+    const float least = (float)-zero, most = (float)(255 - zero);
+    for (; at < channels; at++) {
+        int32_t sum = bias;
+        for (int64_t r = 0; r < n; r++)
+            sum += x[r * ld + at];
+        const float real = (float)sum * multiplier, above = real > least ? real : least;
+        y[at] = (uint8_t)(lrintf(above < most ? above : most) + zero);
+    }
+}
+
+/* ---- linear resize */
+
+static void bilinear(const tn_bilinear *p)
+{
+    const vf least = vf_set1((float)-p->y_zero), most = vf_set1((float)(255 - p->y_zero));
+    const vf y_scale = vf_set1(p->y_scale);
+    const vi y_zero = vi_set1(p->y_zero);
+    for (int64_t ox = 0; ox < p->out_width; ox++) {
+        const int64_t left = p->column[ox], right = p->column[p->out_width + ox];
+        const float part_left = p->part[ox], part_right = p->part[p->out_width + ox];
+        const vf w0 = vf_set1(part_left * p->part_low), w1 = vf_set1(part_right * p->part_low);
+        const vf w2 = vf_set1(part_left * p->part_high), w3 = vf_set1(part_right * p->part_high);
+        uint8_t *y = p->y + ox * p->ldy;
+        for (int64_t at = 0; at < p->channels; at += VL) {
+            /* The rows of reals have room for a whole vector behind them. */
+            const int64_t c = at + VL <= p->channels || at == 0 ? at : p->channels - VL;
+            vf sum = w0 * vf_load(p->low + left + c);
+            sum += w1 * vf_load(p->low + right + c);
+            sum += w2 * vf_load(p->high + left + c);
+            sum += w3 * vf_load(p->high + right + c);
+            const vi result = rounded(sum / y_scale, least, most) + y_zero;
+            if (p->channels >= VL)
+                store_narrow(y + c, result);
+            else
+                store_narrow_part(y, result, p->channels);
+        }
+    }
+}
