@@ -43,6 +43,30 @@ static inline void tn_move(char *y, const char *x, int64_t n)
 #undef TN_ENDS
 }
 
+/* `rows` rows of n bytes.  Short ones that fill y are copied in one piece that is too long: what it writes too much, the next
+   row writes again; the last row is exact. */
+static inline void tn_rows(char *y, int64_t y_step, const char *x, int64_t x_step, int64_t n, int64_t rows)
+{
+#define TN_PIECES(type)                                                                                                \
+    for (; rows > 1; rows--, x += x_step, y += n) {                                                                    \
+        type piece;                                                                                                    \
+        memcpy(&piece, x, sizeof piece);                                                                               \
+        memcpy(y, &piece, sizeof piece);                                                                               \
+    }
+    typedef struct { char bytes[16]; } chunk;
+    if (y_step == n && x_step >= n && n > 2 && n < 16) {
+        if (n < 4)
+            TN_PIECES(uint32_t)
+        else if (n < 8)
+            TN_PIECES(uint64_t)
+        else
+            TN_PIECES(chunk)
+    }
+    for (; rows > 0; rows--, x += x_step, y += y_step)
+        tn_move(y, x, n);
+#undef TN_PIECES
+}
+
 /* count copies of one element of `item` bytes: what is there already is copied behind itself. */
 static inline void tn_repeat(char *y, const char *x, int64_t item, int64_t count)
 {

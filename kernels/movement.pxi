@@ -2,6 +2,7 @@
 
 cdef extern from "movement.h":
     void tn_move(char *y, const char *x, int64_t n) nogil
+    void tn_rows(char *y, int64_t y_step, const char *x, int64_t x_step, int64_t n, int64_t rows) nogil
     void tn_repeat(char *y, const char *x, int64_t item, int64_t count) nogil
     void tn_stride(char *y, int64_t y_step, const char *x, int64_t x_step, int64_t item, int64_t n) nogil
     void tn_transpose(char *y, int64_t ldy, const char *x, int64_t ldx, int64_t item, int64_t rows, int64_t columns) nogil
@@ -19,10 +20,11 @@ cdef struct CopyParams:
 
 cdef inline void copy_rows(const CopyParams *p, const char *x, char *y, int64_t rows) noexcept nogil:
     cdef int64_t i, x_step = p.stride_x[4] * p.item, y_step = p.stride_y[4] * p.item, length = p.shape[5] * p.item
+    if p.kind == 0:
+        tn_rows(y, y_step, x, x_step, length, rows)
+        return
     for i in range(rows):
-        if p.kind == 0:
-            tn_move(y, x, length)
-        elif p.kind == 3:
+        if p.kind == 3:
             tn_repeat(y, x, p.item, p.shape[5])
         else:
             tn_stride(y, p.stride_y[5], x, p.stride_x[5], p.item, p.shape[5])

@@ -1,4 +1,5 @@
-/* Bytes of two or three rows put side by side, and taken apart: channel shuffle, and pictures between NCHW and NHWC. */
+/* Bytes of two or three rows put side by side, and taken apart: channel shuffle, and pictures between NCHW and NHWC.
+   Sixteen columns at a time; the last sixteen reach back over what is done already. */
 
 #if defined(HAVE_SSE41)
 /* Where byte e of output vector v of three comes from in row j of a picture of 16 pixels, and the way back; 0x80: from
@@ -21,7 +22,8 @@ static void interleave(const uint8_t *x, int64_t ldx, int n, uint8_t *y, int64_t
     const uint8_t *x1 = x + ldx, *x2 = x1 + ldx;
     if (n == 2) {
 #if VL > 1
-        for (; i + 16 <= columns; i += 16) {
+        for (; i < columns && columns >= 16; i += 16) {
+            i = i + 16 <= columns ? i : columns - 16;
             const b16 a = load_16(x + i), b = load_16(x1 + i);
             store_16(y + 2 * i, __builtin_shuffle(a, b, (b16){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}));
             store_16(y + 2 * i + 16,
@@ -35,7 +37,8 @@ static void interleave(const uint8_t *x, int64_t ldx, int n, uint8_t *y, int64_t
         return;
     }
 #if defined(HAVE_SSE41)
-    for (; i + 16 <= columns; i += 16) {
+    for (; i < columns && columns >= 16; i += 16) {
+        i = i + 16 <= columns ? i : columns - 16;
         const __m128i a = (__m128i)load_16(x + i), b = (__m128i)load_16(x1 + i), c = (__m128i)load_16(x2 + i);
         UNROLL for (int v = 0; v < 3; v++)
             store_16(y + 3 * i + 16 * v, (b16)_mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, picks(v, 0, 0)),
@@ -43,8 +46,10 @@ static void interleave(const uint8_t *x, int64_t ldx, int n, uint8_t *y, int64_t
                                                            _mm_shuffle_epi8(c, picks(v, 2, 0))));
     }
 #elif defined(__aarch64__) && VL > 1
-    for (; i + 16 <= columns; i += 16)
+    for (; i < columns && columns >= 16; i += 16) {
+        i = i + 16 <= columns ? i : columns - 16;
         vst3q_u8(y + 3 * i, (uint8x16x3_t){{vld1q_u8(x + i), vld1q_u8(x1 + i), vld1q_u8(x2 + i)}});
+    }
 #endif
     for (; i < columns; i++) {
         y[3 * i] = x[i];
@@ -59,7 +64,8 @@ static void deinterleave(const uint8_t *x, int n, uint8_t *y, int64_t ldy, int64
     uint8_t *y1 = y + ldy, *y2 = y1 + ldy;
     if (n == 2) {
 #if VL > 1
-        for (; i + 16 <= columns; i += 16) {
+        for (; i < columns && columns >= 16; i += 16) {
+            i = i + 16 <= columns ? i : columns - 16;
             const b16 a = load_16(x + 2 * i), b = load_16(x + 2 * i + 16);
             store_16(y + i, __builtin_shuffle(a, b, (b16){0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}));
             store_16(y1 + i, __builtin_shuffle(a, b, (b16){1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31}));
@@ -72,7 +78,8 @@ static void deinterleave(const uint8_t *x, int n, uint8_t *y, int64_t ldy, int64
         return;
     }
 #if defined(HAVE_SSE41)
-    for (; i + 16 <= columns; i += 16) {
+    for (; i < columns && columns >= 16; i += 16) {
+        i = i + 16 <= columns ? i : columns - 16;
         const __m128i a = (__m128i)load_16(x + 3 * i), b = (__m128i)load_16(x + 3 * i + 16);
         const __m128i c = (__m128i)load_16(x + 3 * i + 32);
         uint8_t *rows[3] = {y, y1, y2};
@@ -82,7 +89,8 @@ static void deinterleave(const uint8_t *x, int n, uint8_t *y, int64_t ldy, int64
                                                     _mm_shuffle_epi8(c, picks(2, j, 1))));
     }
 #elif defined(__aarch64__) && VL > 1
-    for (; i + 16 <= columns; i += 16) {
+    for (; i < columns && columns >= 16; i += 16) {
+        i = i + 16 <= columns ? i : columns - 16;
         const uint8x16x3_t rows = vld3q_u8(x + 3 * i);
         vst1q_u8(y + i, rows.val[0]);
         vst1q_u8(y1 + i, rows.val[1]);

@@ -60,7 +60,7 @@ typedef struct tn_run {
     uint8_t flip;
 } tn_run;
 
-/* max_run_N: the N channels at `at`.  Of 3x3 windows two pixels apart, one's last column is the next one's first. */
+/* max_run_N: the N channels at `at`.  3x3 windows one or two pixels apart share columns. */
 #define MAX_RUN(n, type, load, store, max)                                                                             \
     INLINE type max_column_##n(const uint8_t *x, int64_t x_row, const int ROWS)                                        \
     {                                                                                                                  \
@@ -77,6 +77,14 @@ typedef struct tn_run {
         if (p->rows == 2 && p->columns == 2 && p->flip == 0) {                                                         \
             for (int64_t i = 0; i < p->windows; i++, x += p->stride, y += p->ldy)                                      \
                 store(y, max(max_column_##n(x, row, 2), max_column_##n(x + step, row, 2)));                            \
+        } else if (p->rows == 3 && p->columns == 3 && p->flip == 0 && p->stride == step) {                             \
+            type first = max_column_##n(x, row, 3), middle = max_column_##n(x + step, row, 3);                         \
+            for (int64_t i = 0; i < p->windows; i++, x += step, y += p->ldy) {                                         \
+                const type last = max_column_##n(x + 2 * step, row, 3);                                                \
+                store(y, max(max(first, middle), last));                                                               \
+                first = middle;                                                                                        \
+                middle = last;                                                                                         \
+            }                                                                                                          \
         } else if (p->rows == 3 && p->columns == 3 && p->flip == 0 && p->stride == 2 * step) {                         \
             type first = max_column_##n(x, row, 3);                                                                    \
             for (int64_t i = 0; i < p->windows; i++, x += p->stride, y += p->ldy) {                                    \
