@@ -67,11 +67,11 @@ def test_average_pool2d(n, size, c, attrs, steps, extra, include, signed, stride
 
 
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("zero", [0, 1, 127, 128, 255])
-def test_averages_between_two_integers(zero, signed):
-    """The same scale on both sides: every fourth 2x2 window is one."""
+@pytest.mark.parametrize("zero, kernel", [(0, (2, 2)), (1, (2, 3)), (127, (4, 3)), (128, (2, 2)), (255, (2, 3))])
+def test_averages_between_two_integers(zero, kernel, signed):
+    """The same scale on both sides: every fourth 2x2 window is one, and the order of the two divisions decides some others."""
     x = drawn_bytes(zero, "uint8", 1, 16, 18, 37)
-    check("q_average_pool2d", x, {"kernel": (2, 2), "strides": (2, 2), "x_scale": STEP, "x_zero": zero,
+    check("q_average_pool2d", x, {"kernel": kernel, "strides": (2, 2), "x_scale": STEP, "x_zero": zero,
                                   "y_scale": STEP, "y_zero": zero, "signed": signed})
 
 
