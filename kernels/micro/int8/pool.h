@@ -252,23 +252,7 @@ INLINE void store_narrow_part(uint8_t *p, vi v, int64_t n)
 }
 
 /* v clamped, NaN to `least`; rounded half to even */
-INLINE vi rounded(vf v, vf least, vf most)
-{
-#if VL == 16
-    return (vi)_mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps((__m512)v, (__m512)least), (__m512)most));
-#elif VL == 8
-    return (vi)_mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps((__m256)v, (__m256)least), (__m256)most));
-#elif VL == 4 && defined(__x86_64__)
-    return (vi)_mm_cvtps_epi32(_mm_min_ps(_mm_max_ps((__m128)v, (__m128)least), (__m128)most));
-#elif VL == 4
-    const float32x4_t real = (float32x4_t)v, low = (float32x4_t)least, high = (float32x4_t)most;
-    const float32x4_t above = vbslq_f32(vcgtq_f32(real, low), real, low);
-    return (vi)vcvtnq_s32_f32(vminq_f32(above, high));
-#else
-    const float above = v[0] > least[0] ? v[0] : least[0];
-    return (vi){(int32_t)lrintf(above < most[0] ? above : most[0])};
-#endif
-}
+INLINE vi rounded(vf v, vf least, vf most) { return vf_to_nearest(vf_within(v, least, most)); }
 
 INLINE vf real_of(vi x, vi zero, vf scale) { return __builtin_convertvector(x - zero, vf) * scale; }
 
@@ -278,7 +262,7 @@ static void reals(const uint8_t *x, int64_t n, int32_t zero, float scale, float 
     const vf s = vf_set1(scale);
     int64_t i = 0;
     for (; i + VL <= n; i += VL)
-        *(vf_any *)(y + i) = real_of(widen(x + i), z, s);
+        vf_store(y + i, real_of(widen(x + i), z, s));
     for (; i < n; i++)
         y[i] = (float)(x[i] - zero) * scale;
 }
