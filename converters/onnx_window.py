@@ -87,12 +87,10 @@ def from_channels_last(b: Builder, y: Value) -> Value:
 def to_image(b: Builder, x: Value) -> Value:
     """[N,C,H,W] -> [N,H,W,C]; [N,C,L] -> [N,1,L,C]."""
     y = to_channels_last(b, x)
-    if x.rank == 4:
-        return y
     if x.rank == 3:
         n, length, c = y.shape
-        return b.reshape(y, (n, 1, length, c), "to_2d")
-    raise Refuse(f"{b.op_type} of an input of rank {x.rank}; rank 3 and 4 are supported")
+        y = b.reshape(y, (n, 1, length, c), "to_2d")
+    return y
 
 
 def from_image(b: Builder, y: Value, rank: int) -> Value:

@@ -113,15 +113,21 @@ cdef void run_direction(const tn_step *s, tn_context *c, int64_t d, int64_t begi
 cdef inline int64_t step_of(const RecurrentParams *p, const int32_t *lengths, int64_t b, int64_t step,
                             bint backwards) noexcept nogil:
     """The time step that row b works on in its step `step`, or -1 if its sequence is over."""
-    cdef int64_t length = p.steps if lengths == NULL else min(<int64_t>lengths[b], p.steps)
+    cdef int64_t length = p.steps if lengths == NULL else lengths[b]
     if step >= length:
         return -1
     return length - 1 - step if backwards else step
 
 
 cdef int recurrent_f32(const tn_step *s, tn_context *c) noexcept nogil:
+    """A length outside the sequence stops the run."""
     cdef const RecurrentParams *p = <const RecurrentParams *>s.param
+    cdef const int32_t *lengths = <const int32_t *>operand(s, c, 3)
     cdef int64_t begin, end, d, first, last
+    if lengths != NULL:
+        for d in range(p.batch):
+            if lengths[d] < 0 or lengths[d] > p.steps:
+                return 1
     my_part(c, p.directions * p.batch, 1, &begin, &end)
     for d in range(p.directions):
         first = max(begin - d * p.batch, <int64_t>0)

@@ -148,7 +148,8 @@ class Hostile:
         elif kind.startswith("reduce") and shape:
             attrs["axes"] = tuple(sorted({r.randrange(len(shape)) for _ in range(2)}))
         elif kind == "resize":
-            attrs |= {"size": (self.integer(), self.integer()), "scales": (r.choice((1.0, 2.0, 0.5, 1e-30, 1e30)),) * 2,
+            attrs |= {"size": (self.integer(), self.integer()),
+                      "scales": r.choice(((), *((s,) * 2 for s in (1.0, 2.0, 0.5, 1e-30, 1e30)))),
                       "mode": r.choice(("nearest", "linear")), "nearest_mode": r.choice(("floor", "ceil")),
                       "coordinates": r.choice(("asymmetric", "half_pixel", "align_corners", "half_pixel_symmetric"))}
         if "kernel" in fields and r.random() < 0.8:

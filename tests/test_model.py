@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from nets import Net, normal
 
-from tinynet import kernels, reference
+from tinynet import kernels, ops, reference
 from tinynet.errors import InputError, LimitError, UsageError
+from tinynet.graph import Node
 from tinynet.model import KEPT_CONTEXTS, Model, default_threads, random_inputs
 
 X, Y = (1, 4, 5, 3), (4, 5, 1)
@@ -226,6 +227,34 @@ def test_an_element_that_does_not_exist_stops_the_run():
         net.model(y).run(net.feed)
     with pytest.raises(InputError, match="node 'gather_elements0'"):
         net.reference(y)
+
+
+# Inputs of a kind, of which the last is fed -> what is wrong with its numbers.
+OUTSIDE = {
+    "rnn": ([(3, 2, 4), (6, 4), (6, 6), (1, 12), (1, 2, 6)], np.array([3, 7], np.int32), 4,
+            {"activations": ("tanh",), "alphas": (0.0,), "betas": (0.0,)}, "lengths between 0 and 3"),
+    "roi_align": ([(2, 4, 5, 3), (1, 4)], np.array([2]), 2, {}, "images from 0 to 1"),
+    "max_unpool": ([(2, 4, 5, 3)], np.full((2, 4, 5, 3), 480), 1, {"inner": (8, 10), "size": (8, 10)}, "indices from 0 to 479"),
+    "scatter_elements": ([(3, 2), (3, 2)], np.full((3, 2), -4), 1, {}, "indices between -3 and 2"),
+    "reverse_sequence": ([(3, 2)], np.array([1, 4]), 1, {"batch_axis": 1, "time_axis": 0}, "lengths between 0 and 3"),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_numbers_that_point_outside_stop_the_run(kind, threads):
+    shapes, numbers, at, attrs, match = OUTSIDE[kind]
+    net = Net()
+    names = [net.constant(normal(i, *shape)) for i, shape in enumerate(shapes)]
+    names.insert(at, net.input(numbers))
+    specs = ops.make(kind, attrs).infer(*(ops.Spec(net.shape(n), net.graph.tensors[n].dtype) for n in names))
+    outs = [net._tensor(f"out{k}", s.shape, s.dtype) for k, s in enumerate(specs)]
+    net.graph.nodes.append(Node(kind, kind, names, outs, attrs))
+    model = net.model(outs[0], threads=threads)
+    with pytest.raises(InputError, match=f"^model: node '{kind}' .{kind}.: expected {match}, found "):
+        model.run(net.feed)
+    net.feed = {name: np.zeros_like(array) for name, array in net.feed.items()}
+    model.run(net.feed)
 
 
 # ---- settings

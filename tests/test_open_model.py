@@ -18,8 +18,9 @@ from tinynet import format as tnb
 from tinynet.converters import convert_bytes
 from tinynet.converters.writer import write
 from tinynet.errors import FormatError, InputError, LimitError, UsageError
-from tinynet.graph import Formula
+from tinynet.graph import Formula, Tensor
 from tinynet.open_model import KEPT_PLANS
+from tinynet.sizes import value
 
 RNG = np.random.default_rng(3)
 TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
@@ -221,3 +222,10 @@ def test_formulas_survive_the_file_and_are_checked():
     graph.formulas = [Formula(node, attribute, position, 2 ** 62, 1, 0, (("x", 0), ("x", 2)))]
     with pytest.raises((FormatError, InputError), match="extent below"):
         tinynet.load(write(graph)).run(np.ones((2, 3, 16, 16), np.float32))
+
+
+def test_a_formula_divides_the_product_and_adds_the_offset_last():
+    tensors = {"x": Tensor("x", (2, 3, 7), "float32"), "y": Tensor("y", (5,), "float32")}
+    assert value(Formula(0, "shape", 0, 3, 4, 0, (("x", 2), ("y", 0))), tensors) == 3 * 7 * 5 // 4
+    assert value(Formula(0, "shape", 0, 3, 4, -6, (("x", 2),)), tensors) == 3 * 7 // 4 - 6
+    assert value(Formula(0, "shape", 0, 9, 1, 0, ()), tensors) == 9

@@ -62,7 +62,7 @@ def test_cells(data, kind, direction, t, n, i, h, seed):
         attrs["linear_before_reset"] = data.draw(st.booleans())
     if kind == "lstm":
         attrs["input_forget"] = data.draw(st.booleans())
-    lengths = data.draw(st.lists(st.integers(-1, t + 1), min_size=n, max_size=n)) if data.draw(st.booleans()) else [t] * n
+    lengths = data.draw(st.lists(st.integers(0, t), min_size=n, max_size=n)) if data.draw(st.booleans()) else [t] * n
     arrays = weights(kind, t, n, i, h, d, seed, lengths)
     if kind == "lstm" and data.draw(st.booleans()):
         arrays[7][:] = 0

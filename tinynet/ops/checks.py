@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.graph import DTYPES
-from tinynet.ops.base import ShapeError, Spec
+from tinynet.ops.base import DataError, ShapeError, Spec
 
 # NaN, inf and overflow are legal data, never a reason for a line on stderr.
 quiet = functools.partial(np.errstate, all="ignore")
@@ -28,6 +28,12 @@ def refuse(expected: str, found: Any) -> None:
 def need(condition: bool, expected: str, found: Any) -> None:
     if not condition:
         refuse(expected, found)
+
+
+def need_data(condition: bool, expected: str, found: Any) -> None:
+    """The same for the numbers of a run: what `reference` cannot take."""
+    if not condition:
+        raise DataError(f"expected {expected}, found {found}")
 
 
 def need_inputs(inputs: Sequence[Spec], least: int, most: int | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import count, need, need_inputs, need_name, need_tuple
+from tinynet.ops.checks import count, need, need_data, need_inputs, need_name, need_tuple
 
 POOLED = ("float32", "uint8", "int8")
 
@@ -114,7 +114,7 @@ class MaxUnpool(Op):
         n, c = x.shape[:2]
         y = np.zeros((n, c, *self.inner), np.float32)
         outside = (indices < 0) | (indices >= y.size)
-        need(not outside.any(), f"indices from 0 to {y.size - 1}", indices[outside][:1].tolist())
+        need_data(not outside.any(), f"indices from 0 to {y.size - 1}", indices[outside][:1].tolist())
         y.reshape(-1)[indices.reshape(-1)] = x.reshape(-1)
         result = np.zeros((n, c, *self.size), np.float32)
         result[(..., *(slice(0, d) for d in self.inner))] = y

@@ -5,9 +5,9 @@ All kinds take
 
     x [T, B, I], w [D G H, I], r [D G H, H], b [D, 2 G H] (of w, then of r), lengths [B] int32, initial_h [D, B, H]
 
-and give y [T, B, D H] and the last state y_h [D, B, H].  Row n of the batch ends after lengths[n] steps (at most T): y is
-zero from there on, the backward direction begins there; a row without any step has last states of zero.  Rows of w and r:
-direction, then gate, then unit.
+and give y [T, B, D H] and the last state y_h [D, B, H].  Row n of the batch ends after lengths[n] steps, 0 to T (DataError
+otherwise): y is zero from there on, the backward direction begins there; a row without any step has last states of zero.
+Rows of w and r: direction, then gate, then unit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet import layouts
-from tinynet.ops.base import Op, Spec, register
+from tinynet.ops.base import DataError, Op, Spec, register
 from tinynet.ops.checks import need, need_name, quiet
 from tinynet.ops.matrix_product import emit_product
 
@@ -94,7 +94,8 @@ class Recurrent(Op):
         x, w, r, b, lengths = arrays[:5]
         t, n, _, h = self.sizes(arrays)
         d, dtype = self.directions, x.dtype
-        lengths = np.clip(lengths, 0, t)
+        if lengths.size and not 0 <= lengths.min() <= lengths.max() <= t:
+            raise DataError(f"expected lengths between 0 and {t}, found {lengths[(lengths < 0) | (lengths > t)][0]}")
         y = np.zeros((t, n, d, h), dtype)
         states = [np.array(a, dtype) for a in arrays[5:5 + self.states]]
         with quiet():
@@ -127,6 +128,12 @@ class Recurrent(Op):
             x = np.clip(x, x.dtype.type(-self.clip), x.dtype.type(self.clip))
         return apply_gate(self.activations[at], x, self.alphas[at], self.betas[at]).astype(x.dtype)
 
+    def index_limits(self, *inputs: Spec) -> dict[int, int]:
+        return {4: inputs[0].shape[0] + 1}
+
+    def failure(self, *inputs: Spec) -> str:
+        return f"expected lengths between 0 and {inputs[0].shape[0]}, found another one"
+
     # ---- the kernel
 
     def lower(self, builder: Any, node: Any) -> bool:
@@ -138,7 +145,7 @@ class Recurrent(Op):
             return False
         d, g = self.directions, self.gates
         lengths = node.inputs[4]
-        whole = tensors[lengths].is_constant and (builder.packed(lengths, layouts.PLAIN) >= t).all()
+        whole = tensors[lengths].is_constant and (builder.packed(lengths, layouts.PLAIN) == t).all()
         for state, end in zip(states, ends, strict=True):
             builder.copy(state, end, state.shape, state.strides, end.strides)
         b = np.array(builder.packed(node.inputs[3], layouts.PLAIN)).reshape(d, 2, g, h)

@@ -7,14 +7,15 @@ from typing import ClassVar
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import count, need, need_inputs, need_name, need_nhwc, need_tuple, quiet
+from tinynet.ops.checks import count, need, need_data, need_inputs, need_name, need_nhwc, need_tuple, quiet
 
 # Of one region; its numbers come with the data.
 MOST_SAMPLES = 1 << 22
 
 
 def _check_images(images: np.ndarray, n: int) -> None:
-    need(((images >= 0) & (images < n)).all(), f"images from 0 to {n - 1}", images[(images < 0) | (images >= n)][:1].tolist())
+    outside = images[(images < 0) | (images >= n)]
+    need_data(not outside.size, f"images from 0 to {n - 1}", outside[:1].tolist())
 
 
 @register
@@ -48,7 +49,7 @@ class RoiAlign(Op):
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         x, rois, images = arrays
         _check_images(images, x.shape[0])
-        need(bool(np.isfinite(rois).all()), "rois of finite numbers", "others")
+        need_data(bool(np.isfinite(rois).all()), "rois of finite numbers", "others")
         y = np.zeros((len(rois), *self.size, x.shape[3]), np.float32)
         with quiet():
             edges = rois * np.float32(self.scale) - np.float32(0.5 if self.half_pixel else 0)
@@ -56,7 +57,7 @@ class RoiAlign(Op):
                 low, high, part = zip(*(self._points(i, begin, end, x.shape[i + 1]) for i, (begin, end) in enumerate(
                     ((top, bottom), (left, right)))), strict=True)
                 if low[0].size and low[1].size:
-                    need(low[0].size * low[1].size <= MOST_SAMPLES, f"a region of at most {MOST_SAMPLES} samples",
+                    need_data(low[0].size * low[1].size <= MOST_SAMPLES, f"a region of at most {MOST_SAMPLES} samples",
                          low[0].size * low[1].size)
                     pool = self._average if self.mode == "avg" else self._largest
                     y[r] = pool(x[images[r]], low, high, part)
@@ -68,7 +69,7 @@ class RoiAlign(Op):
         length = end - begin if self.half_pixel else max(end - begin, np.float32(1))
         each = length / np.float32(self.size[i])
         samples = self.samples or max(int(np.ceil(each)), 0)
-        need(samples * self.size[i] <= MOST_SAMPLES, f"a region of at most {MOST_SAMPLES} samples", samples * self.size[i])
+        need_data(samples * self.size[i] <= MOST_SAMPLES, f"a region of at most {MOST_SAMPLES} samples", samples * self.size[i])
         point = (begin + np.arange(self.size[i], dtype=np.float32)[:, None] * each
                  + (np.arange(samples, dtype=np.float32) + np.float32(0.5)) * each / np.float32(max(samples, 1)))
         inside = (point >= -1) & (point <= extent)
@@ -126,7 +127,7 @@ class MaxRoiPool(Op):
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         x, rois = arrays
-        need(bool((np.abs(rois) < 2 ** 31).all()), "rois of numbers below 2^31", "others")
+        need_data(bool((np.abs(rois) < 2 ** 31).all()), "rois of numbers below 2^31", "others")
         images = rois[:, 0].astype(np.int64)
         _check_images(images, x.shape[0])
         y = np.zeros((len(rois), *self.size, x.shape[3]), np.float32)
