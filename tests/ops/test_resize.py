@@ -215,3 +215,14 @@ def test_scales_that_only_a_damaged_file_has():
             for scale in (1e-50, 1e-40, 1e-30, .25, 1e30, 1e300):
                 y = general(x, (1, 2), (5, 6), (scale, scale), mode=mode, coordinates=coordinates)
                 assert np.isfinite(y).all() and y.min() >= -8 and y.max() <= 20
+
+
+def test_corners_stay_aligned_where_a_scale_is_rounded():
+    """The last pixel of the output is the last of x, for every size and extent: not one rounding before it."""
+    for extent in range(1, 60):
+        for size in range(2, 60):
+            for scales in ((), (1.0, float(np.float32(size / extent)))):
+                op = ops.make("resize", {"size": (1, size), "scales": scales, "nearest_mode": "floor",
+                                         "coordinates": "align_corners"})
+                index = op.nearest(1, extent)
+                assert (index[0], index[-1]) == (0, extent - 1), (extent, size, scales)
