@@ -55,7 +55,7 @@ def test_stored_outputs(path):
                 found = next(iter(model.run(x[None]).values()))[0]
                 off = np.abs(found.astype(int) - wanted).max()
                 if off > limit and case["file"] in CONTRACTED:
-                    pytest.xfail("onnxruntime's sums of two tensors are contracted to FMA: 4 of 216,384 values are one step off")
+                    pytest.xfail("onnxruntime's sums of two tensors are contracted to FMA: 4 of 216,384 are one step off")
                 assert off <= limit
                 assert found.argmax() == wanted.argmax() or wanted[found.argmax()] == wanted.max()
 

@@ -21,7 +21,6 @@ from tinynet.converters.passes import (
     fuse_residual,
     group_norms,
     integer_moves,
-    integer_signs,
     integers,
     layout,
     matmul_to_dense,
@@ -43,7 +42,6 @@ Pass = Callable[[Graph], int]
 PASSES: dict[str, Pass] = {
     "fold constants": fold_constants.apply,
     "remove identities": remove_identities.apply,
-    "make integers unsigned": integer_signs.apply,
     "merge duplicates": merge_duplicates.apply,
     "move integers": integer_moves.apply,
     "recognise shuffles": shuffles.apply,

@@ -25,7 +25,6 @@ MOVES = {"reshape", "transpose", "slice", "expand", "depth_to_space", "space_to_
          "reduce_min", "where"}
 # Which of several things is the largest does not depend on the scale.
 PLACES = {"argmax", "argmin", "max_pool_indices"}
-STEPS = ("scale", "zero")
 
 
 def apply(graph: Graph) -> int:
@@ -77,11 +76,19 @@ def one_step(node: Node | None) -> tuple[float, int] | None:
     return (op.scale[0], op.zero[0]) if len(op.scale) == 1 else None
 
 
-def dequantized(ed: Editor, name: str) -> tuple[str, float, int] | None:
-    """(integers, scale, zero) behind a float32 tensor: of uint8, with one scale."""
+def behind(ed: Editor, name: str) -> tuple[str, float, int, str] | None:
+    """(integers, scale, zero, their dtype) behind a float32 tensor: of 8 bits, with one scale."""
     maker = ed.made_by(name, "dequantize")
     step = one_step(maker)
-    return (maker.inputs[0], *step) if step is not None and ed.dtype(maker.inputs[0]) == "uint8" else None
+    if step is None or ed.dtype(maker.inputs[0]) == "int32":
+        return None
+    return maker.inputs[0], *step, ed.dtype(maker.inputs[0])
+
+
+def dequantized(ed: Editor, name: str) -> tuple[str, float, int] | None:
+    """As `behind`, of uint8."""
+    found = behind(ed, name)
+    return found[:3] if found is not None and found[3] == "uint8" else None
 
 
 def _emit(ed: Editor, node: Node, inputs: list[str], attrs: dict[str, Any], stem: str) -> str | None:
@@ -93,29 +100,30 @@ def _emit(ed: Editor, node: Node, inputs: list[str], attrs: dict[str, Any], stem
     return ed.emit(node.op, inputs, attrs, stem=stem)
 
 
-def _attributes(node: Node, scale: float, zero: int) -> dict[str, Any] | None:
-    """Of the node on integers; None where a pad fills with what is none."""
+def _attributes(node: Node, scale: float, zero: int, dtype: str, exact: bool) -> dict[str, Any] | None:
+    """Of the node on integers; None where a pad fills with what is none, if it has to be `exact`."""
     if node.op != "pad" or op_of(node).mode != "constant":
         return node.attrs
     value = np.float32(op_of(node).value)
-    filled, = make("quantize", {"scale": (scale,), "zero": (zero,)}).reference(value)
-    exact = np.float32(int(filled) - zero) * np.float32(scale) == value
-    return {**node.attrs, "value": float(filled)} if exact else None
+    filled, = make("quantize", {"scale": (scale,), "zero": (zero,), "dtype": dtype}).reference(value)
+    if exact and np.float32(int(filled) - zero) * np.float32(scale) != value:
+        return None
+    return {**node.attrs, "value": float(filled)}
 
 
 def _sinks(ed: Editor, node: Node) -> int:
     places = data_inputs(node)
-    found = [dequantized(ed, node.inputs[i]) for i in places]
+    found = [behind(ed, node.inputs[i]) for i in places]
     if found[0] is None or any(f is None or f[1:] != found[0][1:] for f in found) or not moves(ed, node):
         return 0
-    _, scale, zero = found[0]
-    attrs = _attributes(node, scale, zero)
+    _, scale, zero, dtype = found[0]
+    attrs = _attributes(node, scale, zero, dtype, exact=True)
     if attrs is None:
         return 0
     out = node.outputs[0]
     inputs = list(node.inputs)
-    for place, (name, _, _) in zip(places, found, strict=True):
-        inputs[place] = name
+    for place, each in zip(places, found, strict=True):
+        inputs[place] = each[0]
     moved = _emit(ed, node, inputs, attrs, f"{out}/integers")
     if moved is None:
         return 0
@@ -127,14 +135,14 @@ def _rises(ed: Editor, node: Node) -> int:
     """quantize of what a move made, where the move has no other reader."""
     y, step = node.inputs[0], one_step(node)
     mover = ed.producer.get(y)
-    if mover is None or step is None or ed.dtype(node.outputs[0]) != "uint8" or ed.only_user(y) is None \
-            or not moves(ed, mover) or all(ed.is_constant(name) for name in mover.inputs):
+    if mover is None or step is None or ed.only_user(y) is None or not moves(ed, mover) \
+            or all(ed.is_constant(name) for name in mover.inputs):
         return 0
     places = data_inputs(mover)
     if len(places) > 1 and not any(ed.made_by(mover.inputs[i], "dequantize", "quantize") or is_layer(ed, mover.inputs[i])
                                    for i in places):
         return 0
-    attrs = _attributes_up(mover, *step)
+    attrs = _attributes(mover, *step, ed.dtype(node.outputs[0]), exact=False)
     out = node.outputs[0]
     inputs = list(mover.inputs)
     for i in places:
@@ -146,19 +154,12 @@ def _rises(ed: Editor, node: Node) -> int:
     return 1
 
 
-def _attributes_up(node: Node, scale: float, zero: int) -> dict[str, Any]:
-    if node.op != "pad" or op_of(node).mode != "constant":
-        return node.attrs
-    filled, = make("quantize", {"scale": (scale,), "zero": (zero,)}).reference(np.float32(op_of(node).value))
-    return {**node.attrs, "value": float(filled)}
-
-
 def is_layer(ed: Editor, name: str) -> bool:
     return ed.made_by(name, "conv2d", "depthwise_conv2d", "dense") is not None
 
 
 def _places(ed: Editor, node: Node) -> int:
-    found = dequantized(ed, node.inputs[0])
+    found = behind(ed, node.inputs[0])
     if found is None:
         return 0
     made = _emit(ed, node, [found[0], *node.inputs[1:]], node.attrs, node.outputs[0])
@@ -170,9 +171,9 @@ def _places(ed: Editor, node: Node) -> int:
 
 def _meets(ed: Editor, node: Node) -> int:
     """quantize(dequantize(x)) with the same steps."""
-    found = dequantized(ed, node.inputs[0])
+    found, step = behind(ed, node.inputs[0]), one_step(node)
     out = node.outputs[0]
-    if found is None or found[1:] != one_step(node) or ed.dtype(out) != "uint8" or not ed.can_replace(out, found[0]):
+    if found is None or step is None or found[1:] != (*step, ed.dtype(out)) or not ed.can_replace(out, found[0]):
         return 0
     ed.replace(out, found[0])
     return 1

@@ -44,7 +44,7 @@ def apply(graph: Graph) -> int:
     for name, twin in twins.items():
         if name in ed.producer and ed.producer[name].op != "q_table" and (
                 name in ed.outputs or any(id(user) not in done for user in ed.users[name])):
-            ed.replace(name, ed.emit("q_table", [twin, _bits(ed, "int8")], stem=name))
+            ed.replace(name, other_sign(ed, twin, name))
     count = len(twins) + len(done)
     ed.finish()
     return count
@@ -65,8 +65,10 @@ def _more(node: Node) -> tuple[int, ...]:
     return tuple(zero + 128 for zero in op_of(node).zero)
 
 
-def _bits(ed: Editor, dtype: str) -> str:
-    return ed.constant(_BITS.view(dtype), "sign_bit")
+def other_sign(ed: Editor, name: str, stem: str) -> str:
+    """int8 as uint8 or the other way around, for the same numbers."""
+    dtype = "uint8" if ed.dtype(name) == "int8" else "int8"
+    return ed.emit("q_table", [name, ed.constant(_BITS.view(dtype), "sign_bit")], stem=stem)
 
 
 def _unsigned(ed: Editor, name: str, twins: dict[str, str]) -> str:
@@ -74,5 +76,5 @@ def _unsigned(ed: Editor, name: str, twins: dict[str, str]) -> str:
         if ed.is_constant(name):
             twins[name] = ed.constant(_BITS[ed.value(name).view(np.uint8)], f"{name}/unsigned")
         else:
-            twins[name] = ed.emit("q_table", [name, _bits(ed, "uint8")], stem=f"{name}/unsigned")
+            twins[name] = other_sign(ed, name, f"{name}/unsigned")
     return twins[name]

@@ -3,7 +3,7 @@
     before:  dequantize(x), conv2d(w, b) with w, b that stand for integers, quantize
     after:   q_conv2d(x, w, b, multiplier)
 
-Four steps, until nothing changes:
+Steps, until nothing changes:
 
     integer_signs     int8 becomes uint8
     integer_moves     dequantize sinks below what only moves or compares, quantize rises above it, and where they meet they go
@@ -15,7 +15,13 @@ What is left is float32 between quantize and dequantize, and means the same.
 
 from __future__ import annotations
 
-from tinynet.converters.passes import integer_layers, integer_moves, integer_signs, integer_tables, merge_duplicates
+from tinynet.converters.passes import (
+    integer_layers,
+    integer_moves,
+    integer_signs,
+    integer_tables,
+    merge_duplicates,
+)
 from tinynet.graph import Graph
 
 STEPS = (integer_signs.apply, merge_duplicates.apply, integer_moves.apply, integer_tables.apply, integer_layers.apply)
