@@ -256,6 +256,9 @@ def test_gemm_and_matmul(lab, dtype, trans, per_column):
         outs.append(m.quantized(m.node("MatMul", x, weights), 0.02, dtype(20)))
     kinds = m.judge(*outs, least_equal=0.97)           # 35 values: one may be off
     assert integer_kinds(kinds) and kinds.count("q_dense") == len(outs)
+    graph = lab.import_(lab.model(m.nodes, m.feeds, outs, m.constants))
+    gemm = next(node for node in graph.nodes if node.op == "dense")
+    assert all(graph.tensors[name].integers is not None for name in gemm.inputs[1:])
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -171,10 +171,10 @@ def test_chains_of_functions_are_one_table(net, tools):
     assert kinds == {"q_table": 1} and graph.tensors[graph.nodes[0].inputs[1]].shape == (256,)
 
 
-@pytest.mark.parametrize("near", ["two tensors", "channels", "broadcast"])
+@pytest.mark.parametrize("near", ["two tensors", "channels", "broadcast", "larger"])
 def test_what_is_no_function_of_one_variable(net, tools, near):
     x = real(net, 3, 1, 5)
-    other = {"two tensors": real(net, 3, 1, 5), "channels": net.weights(5),
+    other = {"two tensors": real(net, 3, 1, 5), "channels": net.weights(5), "larger": net.const(np.ones((3, 4, 5))),
              "broadcast": net.op("exp", real(net, 3, 4, 5))}[near]
     _, kinds = made(net, tools, net.op("quantize", net.op("exp", net.op("maximum", x, other)), scale=s(1.0)), off=0)
     assert "q_table" not in kinds
@@ -191,6 +191,25 @@ def test_a_table_that_clamps_joins_the_layer(net, tools):
     y = net.op("dequantize", net.op("quantize", layer(net, real(net, 2, 4), "dense"), **OTHER), **OTHER)
     graph, kinds = made(net, tools, net.op("quantize", net.op("relu", y), **OTHER))
     assert kinds == {"q_dense": 1} and graph.nodes[0].attrs["low"] == 20
+    net = tools[0]()
+    y = net.op("dequantize", net.op("quantize", layer(net, real(net, 2, 4), "dense"), **OTHER), **OTHER)
+    _, kinds = made(net, tools, net.op("quantize", net.op("leaky_relu", y, alpha=0.1), **OTHER))
+    assert kinds == {"q_dense": 1, "q_table": 1}
+
+
+def test_a_table_keeps_its_order_when_data_is_permuted(net, tools):
+    x = net.op("q_table", net.to_nhwc(net.input(2, 16, 3, 4, dtype="uint8")), net.const(np.arange(256)[::-1], "uint8"))
+    _, kinds = made(net, tools, net.to_nchw(x), run_passes, off=0)
+    assert kinds == {"q_table": 1}
+
+
+def test_equal_numbers_with_and_without_integers_stay_apart(net, tools):
+    w = weights(net, 6, 4)
+    plain = net.const(net._graph.tensors[w].data)
+    ys = [net.op("dense", x, each, net.const(np.zeros(6)))
+          for x, each in ((net.op("exp", net.input(3, 4)), plain), (real(net, 3, 4), w))]
+    _, kinds = made(net, tools, (ys[0], net.op("quantize", ys[1], **OTHER)), run_passes)
+    assert kinds == {"exp": 1, "dense": 1, "q_dense": 1}
 
 
 MOVES = [("reshape", {"shape": (2, 90)}), ("transpose", {"perm": (0, 3, 1, 2)}),
@@ -217,8 +236,8 @@ def test_quantize_rises_above_moves(net, tools, kind, attrs):
 
 def test_a_pad_with_what_is_no_integer_stays(net, tools):
     y = net.op("pad", real(net, 3, 4), begin=(0, 1), end=(1, 0), value=0.033)
-    _, kinds = made(net, tools, net.op("exp", y))
-    assert kinds == {"dequantize": 1, "pad": 1, "exp": 1}
+    graph, _ = made(net, tools, net.op("neg", y))
+    assert [node.op for node in graph.nodes] == ["dequantize", "pad", "neg"]
 
 
 def test_an_empty_window_stays(net, tools):
