@@ -5,6 +5,7 @@
 
 Steps, until nothing changes:
 
+    integer_averages  means of pixels
     integer_signs     int8 becomes uint8
     integer_moves     dequantize sinks below what only moves or compares, quantize rises above it, and where they meet they go
     integer_tables    functions of one 8-bit variable become tables, tables are joined
@@ -16,6 +17,7 @@ What is left is float32 between quantize and dequantize, and means the same.
 from __future__ import annotations
 
 from tinynet.converters.passes import (
+    integer_averages,
     integer_layers,
     integer_moves,
     integer_signs,
@@ -24,7 +26,8 @@ from tinynet.converters.passes import (
 )
 from tinynet.graph import Graph
 
-STEPS = (integer_signs.apply, merge_duplicates.apply, integer_moves.apply, integer_tables.apply, integer_layers.apply)
+STEPS = (integer_averages.apply, integer_signs.apply, merge_duplicates.apply, integer_moves.apply, integer_tables.apply,
+         integer_layers.apply)
 MAX_ROUNDS = 100
 
 

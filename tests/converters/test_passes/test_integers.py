@@ -163,6 +163,33 @@ def test_softmax(net, tools, axis, scale, kind):
     assert kind in kinds and ("dequantize" in kinds) == (kind == "softmax")
 
 
+AVERAGES = [("average_pool2d", {"kernel": (2, 3), "strides": (2, 1), "pads": (1, 0, 0, 1)}, "q_average_pool2d"),
+            ("reduce_mean", {"axes": (1, 2)}, "q_global_average_pool"),
+            ("reduce_mean", {"axes": (1, 2), "keepdims": False}, "q_global_average_pool"),
+            ("resize", {"size": (7, 9), "scales": (7 / 4, 9 / 5), "mode": "linear", "coordinates": "half_pixel"}, "q_resize")]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("kind, attrs, wanted", AVERAGES, ids=lambda v: v if isinstance(v, str) else "")
+def test_averages(net, tools, kind, attrs, wanted, dtype):
+    from tinynet import ops
+
+    if wanted not in ops.kinds():
+        pytest.skip(f"no layer kind {wanted}")
+    shift = 128 if dtype == "int8" else 0
+    x = real(net, 2, 4, 5, 70, dtype=dtype, step={**STEP, "zero": (100 - shift,)})
+    y = net.op("quantize", net.op(kind, x, **attrs), scale=s(0.0413), zero=(90 - shift,), dtype=dtype)
+    _, kinds = made(net, tools, y)
+    assert kinds == ({wanted: 1, "q_table": 2} if shift else {wanted: 1})
+
+
+@pytest.mark.parametrize("kind, attrs", [("reduce_mean", {"axes": (1,)}), ("reduce_mean", {"axes": (1, 2, 3)}), (
+    "resize", {"size": (7, 9), "scales": (7 / 4, 9 / 5), "mode": "cubic", "coordinates": "half_pixel"})])
+def test_averages_that_stay(net, tools, kind, attrs):
+    _, kinds = made(net, tools, net.op("quantize", net.op(kind, real(net, 2, 4, 5, 6), **attrs), **OTHER))
+    assert kinds == {"dequantize": 1, kind: 1, "quantize": 1}
+
+
 def test_chains_of_functions_are_one_table(net, tools):
     x = real(net, 3, 4, 5)
     y = net.op("mul", net.op("sigmoid", net.op("add", x, 1.5)), x)
