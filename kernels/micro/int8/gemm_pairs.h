@@ -49,18 +49,30 @@ static void pack_rows(const tn_gemm8 *g, const uint8_t *const *a, int64_t rows, 
 
 #if defined(__x86_64__)
 #if VL == 16
-#define MADD(x, w) ((vi)_mm512_madd_epi16((__m512i)(x), (__m512i)(w)))
 #define EVEN(w) ((vi)_mm512_srai_epi16(_mm512_slli_epi16((__m512i)(w), 8), 8))
 #define ODD(w) ((vi)_mm512_srai_epi16((__m512i)(w), 8))
 #elif VL == 8
-#define MADD(x, w) ((vi)_mm256_madd_epi16((__m256i)(x), (__m256i)(w)))
 #define EVEN(w) ((vi)_mm256_srai_epi16(_mm256_slli_epi16((__m256i)(w), 8), 8))
 #define ODD(w) ((vi)_mm256_srai_epi16((__m256i)(w), 8))
 #else
-#define MADD(x, w) ((vi)_mm_madd_epi16((__m128i)(x), (__m128i)(w)))
 #define EVEN(w) ((vi)_mm_srai_epi16(_mm_slli_epi16((__m128i)(w), 8), 8))
 #define ODD(w) ((vi)_mm_srai_epi16((__m128i)(w), 8))
 #endif
+
+/* acc + the sum of two products of int16 per lane, as one piece: gcc would make all products of a step first and add them
+   later, for which there are not enough registers. */
+INLINE vi pairs_add(vi acc, vi x, vi w)
+{
+    vi both;
+#if VL == 16
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(acc), "=&v"(both) : "v"(x), "v"(w));
+#elif VL == 8
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(acc), "=&x"(both) : "x"(x), "x"(w));
+#else
+    __asm__("movdqa %2, %1\n\tpmaddwd %3, %1\n\tpaddd %1, %0" : "+x"(acc), "=&x"(both) : "x"(x), "x"(w));
+#endif
+    return acc;
+}
 
 /* One pair of each quad; the weights are loaded for each of the two, which costs less than keeping them. */
 #define PAIR_STEP(M, half, PART)                                                                   \
@@ -72,7 +84,7 @@ static void pack_rows(const tn_gemm8 *g, const uint8_t *const *a, int64_t rows, 
         {                                                                                          \
             const vi x = vi_set1(a[2 * i + (half)]);                                               \
             UNROLL for (int j = 0; j < VECTORS; j++)                                               \
-                acc[i][j] += MADD(x, w[j]);                                                        \
+                acc[i][j] = pairs_add(acc[i][j], x, w[j]);                                             \
         }                                                                                          \
     } while (0)
 
@@ -139,24 +151,30 @@ static void (*const tiles[PACKED_ROWS])(const tile *) = {
 #endif
 };
 
-/* Rows outside: their copy stays in L1 while the panels go by. */
+/* Rows outside, so that their copy stays in L1 while the panels go by; as many panels as stay in L2 while the rows go by, but
+   enough to be worth the copy. */
 static void gemm8(const tn_gemm8 *g)
 {
+    enum { CHUNK_BYTES = 131072, LEAST = 4 };
     int32_t sums[TN_BLOCK_ROWS];
     tile_room room;
     tile t;
     const int64_t pieces = (g->rows + PACKED_ROWS - 1) / PACKED_ROWS;
     const int64_t height = g->rows / pieces, taller = g->rows - height * pieces;
+    const int64_t fit = CHUNK_BYTES / (g->quads * 64 + 1), chunk = fit > LEAST ? fit : LEAST;
     row_sums(g, sums);
     t.packed = g->packed;
-    for (int64_t piece = 0, i = 0, rows; piece < pieces; piece++, i += rows) {
-        rows = height + (piece < taller);
-        pack_rows(g, g->a + i, rows, g->packed);
-        t.sums = sums + i;
-        for (int64_t p = 0; p < g->panels; p++) {
-            tile_columns(&t, g, p, 1, &room);
-            t.y = (uint8_t *)g->y + (i * g->ldy + 16 * p) * tile_item(g);
-            tiles[rows - 1](&t);
+    for (int64_t p0 = 0; p0 < g->panels; p0 += chunk) {
+        const int64_t p1 = p0 + chunk < g->panels ? p0 + chunk : g->panels;
+        for (int64_t piece = 0, i = 0, rows; piece < pieces; piece++, i += rows) {
+            rows = height + (piece < taller);
+            pack_rows(g, g->a + i, rows, g->packed);
+            t.sums = sums + i;
+            for (int64_t p = p0; p < p1; p++) {
+                tile_columns(&t, g, p, 1, &room);
+                t.y = (uint8_t *)g->y + (i * g->ldy + 16 * p) * tile_item(g);
+                tiles[rows - 1](&t);
+            }
         }
     }
 }
