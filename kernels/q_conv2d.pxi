@@ -171,13 +171,9 @@ _declare("q_conv2d", q_conv2d, sizeof(QConv2dParams),
          "result x_zero y_zero low high small pairs")
 
 
-def int8_packed_rows(str isa) -> int:
-    """Rows of A that a product of bytes copies, 8 bytes per quad; 0: none."""
+def int8_level(str isa) -> tuple:
+    """What a product of bytes wants to know: (rows of A that it copies, 8 bytes per quad; does it take activations as
+    x - 128, so that its bias has to make up for it; is it faster if no two products can overflow an int16)."""
     name = isa.encode()
-    return tn_int8_find(name).gemm8_packed_rows
-
-
-def int8_signed(str isa) -> bool:
-    """Does a product of bytes take activations as x - 128, so that its bias has to make up for it?"""
-    name = isa.encode()
-    return tn_int8_find(name).gemm8_signed != 0
+    cdef const tn_int8 *table = tn_int8_find(name)
+    return table.gemm8_packed_rows, table.gemm8_signed != 0, table.gemm8_byte_pairs != 0

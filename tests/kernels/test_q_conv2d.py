@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import Net, channels, seeds
 
-from tinynet import ops
+from tinynet import layouts, ops
+from tinynet.ops.q_product import fits_pairs
 from tinynet.ops.quantize import MOST_PRODUCTS
 
 kernels = st.tuples(st.integers(1, 5), st.integers(1, 6))
@@ -77,7 +78,8 @@ def check(kind, x, w, attrs, w_zero=False, strided=False, seed=0, extreme=False)
 
 
 def conv(seed, n, size, kernel, ins, outs, groups=1, kinds=("noise", "noise"), w_zero=False, strided=False, extreme=False,
-         **attrs):
+         seven=False, **attrs):
+    """seven: weights from -64 to 64, for which some levels have a faster product."""
     rng = np.random.default_rng(seed)
     # At least one window fits.
     padding, dilations = attrs.get("pads", (0,) * 4), attrs.get("dilations", (1, 1))
@@ -85,16 +87,19 @@ def conv(seed, n, size, kernel, ins, outs, groups=1, kinds=("noise", "noise"), w
                  zip(size, kernel, dilations, padding[:2], padding[2:], strict=True))
     x = numbers(rng, (n, *size, ins * groups), "uint8", kinds[0])
     w = numbers(rng, (outs * groups, *kernel, ins), "int8", kinds[1])
+    if seven:
+        w = (w >> 1) + (w == 127).astype(np.int8)
     check("q_conv2d", x, w, {"groups": groups, **attrs}, w_zero, strided, seed, extreme)
 
 
 @settings(max_examples=40, deadline=None)
 @given(n=st.integers(1, 2), size=st.tuples(st.integers(1, 9), st.integers(1, 10)), kernel=kernels, strides=pairs,
        dilations=pairs, padding=pads, groups=st.integers(1, 3), ins=st.integers(1, 20), outs=channels, x_zero=zeros,
-       y_zero=zeros, kinds=st.tuples(data, data), w_zero=st.booleans(), dtype=dtypes, strided=st.booleans(), seed=seeds)
+       y_zero=zeros, kinds=st.tuples(data, data), w_zero=st.booleans(), dtype=dtypes, strided=st.booleans(),
+       seven=st.booleans(), seed=seeds)
 def test_conv2d(n, size, kernel, strides, dilations, padding, groups, ins, outs, x_zero, y_zero, kinds, w_zero, dtype,
-                strided, seed):
-    conv(seed, n, size, kernel, ins, outs, groups, kinds, w_zero, strided, strides=strides, pads=padding,
+                strided, seven, seed):
+    conv(seed, n, size, kernel, ins, outs, groups, kinds, w_zero, strided, seven=seven, strides=strides, pads=padding,
          dilations=dilations, x_zero=x_zero, y_zero=y_zero, dtype=dtype)
 
 
@@ -123,8 +128,23 @@ def test_clamps_and_multipliers_of_every_size(low, high, y_zero, dtype, seed):
 
 @pytest.mark.parametrize("outs", [1, 16, 17, 32, 48, 64, 65, 80, 130])
 @pytest.mark.parametrize("rows", [1, 5, 6, 7, 8, 9, 23, 25, 50])
-def test_every_tile(rows, outs):
-    conv(rows, 1, (1, rows), (1, 1), 21, outs, y_zero=100, w_zero=outs % 3 == 0)
+@pytest.mark.parametrize("seven", [False, True])
+def test_every_tile(rows, outs, seven):
+    conv(rows, 1, (1, rows), (1, 1), 21, outs, y_zero=100, w_zero=outs % 3 == 0, seven=seven)
+
+
+@pytest.mark.parametrize("pair, fits", [((127, 1), True), ((127, 2), False), ((-128, 127), True), ((-64, -64), True),
+                                        ((-64, -65), False), ((64, 64), True), ((-1, -128), False), ((0, 127), True)])
+@pytest.mark.parametrize("at", [0, 2])
+def test_pairs_of_weights_that_fit_16_bits(pair, fits, at):
+    """Beyond them a saturating product would be wrong, at them it is not; x is as large as can be."""
+    w = np.zeros((7, 8), np.int8)
+    w[3, at:at + 2] = pair
+    assert fits_pairs(layouts.pack(w, layouts.ohwi_quads(1, 8))) == fits
+    check("q_dense", np.full((3, 8), 255, np.uint8), w, {"dtype": "int32"})
+    large = np.zeros((1, 1 << 17), np.int8)
+    large[0, -2:] = pair
+    assert fits_pairs(large.reshape(-1)) == fits
 
 
 @pytest.mark.parametrize("x, w", [("most", "least"), ("most", "most"), ("most", "ends")])

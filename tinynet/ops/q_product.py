@@ -46,7 +46,9 @@ def emit_q_product(
 
     picture: N, H, W; out: OH, OW; pads: top, left, bottom, right.
     """
-    level = kernels.isa()
+    packed_rows, signed, byte_pairs = engine.int8_level(kernels.isa())
+    layout = op.weight_layout(b.graph.tensors[node.inputs[1]].shape)
+    pairs = byte_pairs and fits_pairs(b.packed(node.inputs[1], layout))
     run = max(1, run_length(w, groups, dilations[1]))
     gaps = x.ld != channels and run != channels // groups
     padded, band, copy_bytes = (0, 0), 0, 0
@@ -60,14 +62,14 @@ def emit_q_product(
         copy_bytes = -(-(((band - 1) * strides[0] + reach) * row + layouts.QUAD) // 64) * 64
     table = run_table(kernel, dilations, row, ld, channels // groups, run)
     quads = int(table[:, 1].sum())
-    scratch_bytes = copy_bytes + -(-8 * quads * engine.int8_packed_rows(level) // 64) * 64
+    scratch_bytes = copy_bytes + (0 if pairs else -(-8 * quads * packed_rows // 64) * 64)
     multiplier = b.packed(node.inputs[3], layouts.PLAIN)
     pixels, panels = picture[0] * out[0] * out[1], groups * -(-(w[0] // groups) // layouts.PANEL)
     b.emit(
         "q_conv2d",
-        [b.tensor(x.name), b.weights(node.inputs[1], op.weight_layout(b.graph.tensors[node.inputs[1]].shape)),
-         bias_of(b, node, level), b.tensor(node.inputs[3]), b.tensor(node.inputs[4]) if len(node.inputs) == 5 else None,
-         b.tensor(y.name), b.scratch(scratch_bytes * b.threads) if scratch_bytes else None, b.constant(table)],
+        [b.tensor(x.name), b.weights(node.inputs[1], layout), bias_of(b, node, signed), b.tensor(node.inputs[3]),
+         b.tensor(node.inputs[4]) if len(node.inputs) == 5 else None, b.tensor(y.name),
+         b.scratch(scratch_bytes * b.threads) if scratch_bytes else None, b.constant(table)],
         macs=y.size * math.prod(w[1:]) // 4,     # the speed of a dot product instruction
         batch=picture[0], height=picture[1], width=picture[2], ldx=x.ld, channels=channels, groups=groups,
         group_in=channels // groups, group_out=w[0] // groups, out_height=out[0], out_width=out[1], ldy=y.ld,
@@ -75,7 +77,7 @@ def emit_q_product(
         padded_width=padded[1], runs=len(table), quads=quads, band=band,
         by_panels=by_panels(b.threads, pixels, panels, quads, channels * picture[0] * picture[1] * picture[2]),
         copy_bytes=copy_bytes, scratch_bytes=scratch_bytes, result=RESULTS.index(op.dtype), x_zero=op.x_zero,
-        y_zero=op.y_zero, low=op.low, high=op.high, small=bool((multiplier < 1).all()), pairs=0,
+        y_zero=op.y_zero, low=op.low, high=op.high, small=bool((multiplier < 1).all()), pairs=pairs,
     )
 
 
@@ -84,9 +86,19 @@ def by_panels(threads: int, pixels: int, panels: int, quads: int, picture: int) 
     return pixels < 24 * threads or (panels >= 4 * threads and panels * quads * layouts.PANEL * layouts.QUAD > picture)
 
 
-def bias_of(b: Builder, node: Any, level: str) -> Operand:
+def fits_pairs(packed: np.ndarray) -> bool:
+    """Do neighbours in each quad have positive parts of at most 128 together, and negative ones of at least -128?  Then two
+    products of them with uint8 fit an int16.  Weights of seven bits always do."""
+    for part in np.split(packed, range(1 << 16, packed.size, 1 << 16)):     # mostly the first part says no
+        two = part.reshape(-1, 2).astype(np.int16)
+        if np.maximum(two, 0).sum(1).max(initial=0) > 128 or np.minimum(two, 0).sum(1).min(initial=0) < -128:
+            return False
+    return True
+
+
+def bias_of(b: Builder, node: Any, signed: bool) -> Operand:
     """The bias, plus 128 times the sum of the weights where activations are multiplied as x - 128."""
-    if not engine.int8_signed(level):
+    if not signed:
         return b.tensor(node.inputs[2])
     name = node.inputs[1]
     t = b.graph.tensors[name]

@@ -1,10 +1,26 @@
 /* Products of uint8 activations with int8 weights, exact in int32.
 
-   Levels with a dot product multiply quads of A in place: the tile is that of the float kernel, and a step in K is four
-   bytes.  The others copy a few rows of A as int16 first (gemm_pairs.h). */
+   Levels with a dot product multiply quads of A in place (gemm_dot.h): the tile is that of the float kernel, and a step in K
+   is four bytes.  The others copy a few rows of A as int16 first (gemm_pairs.h), unless the weights are known to suit
+   pmaddubsw, which adds two products in 16 bits. */
 #include "requantize.h"
 
-#define PACKED_LEVEL (VL > 1 && !HAVE_DOT)
+#if VL > 1 && !HAVE_DOT
+#define PACKED_LEVEL 1
+#else
+#define PACKED_LEVEL 0
+#endif
+#if PACKED_LEVEL && HAVE_SSE41
+#define BYTE_PAIRS 1
+#else
+#define BYTE_PAIRS 0
+#endif
+#if VL == 16 && HAVE_DOT
+#define WIDE 1     /* tiles of several panels */
+#else
+#define WIDE 0
+#endif
+
 #if HAVE_DOT && defined(__aarch64__)
 enum { SIGNED_ROWS = 1 };
 #else
@@ -68,5 +84,23 @@ static void row_sums(const tn_gemm8 *g, int32_t *sums)
 #if PACKED_LEVEL
 #include "gemm_pairs.h"
 #else
+enum { PACKED_ROWS = 0 };
+#endif
+#if !PACKED_LEVEL || BYTE_PAIRS
 #include "gemm_dot.h"
 #endif
+
+static void gemm8(const tn_gemm8 *g)
+{
+#if BYTE_PAIRS
+    if (g->pairs) {
+        gemm8_dot(g);
+        return;
+    }
+#endif
+#if PACKED_LEVEL
+    gemm8_pairs(g);
+#else
+    gemm8_dot(g);
+#endif
+}

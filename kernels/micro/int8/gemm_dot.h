@@ -1,19 +1,41 @@
 /* The tile of levels that multiply four bytes by four bytes in one instruction, and of scalar code; rows are read in place.
 
    Heights leave room for a row of weights and one quad of A: AVX-512 (32 registers) 6 rows x 4 panels (24 + 4 + 1), 8 x 3,
-   8 x 2, 8 x 1; 256 bits (16 registers) 6 x 1 (12 + 2 + 1); NEON 5 x 1 (20 + 4 + 5); scalar 1 x 1. */
-enum { PACKED_ROWS = 0 };
-
-#if VL == 16
+   8 x 2, 8 x 1; 256 bits (16 registers) 6 x 1 (12 + 2 + 1); NEON 5 x 1 (20 + 4 + 5); scalar 1 x 1.  One more where the dot
+   product is three instructions: there 6 x 1, SSE 2 x 1 (8 + 4 + 1 + 1). */
+#if WIDE
 static const int max_rows[] = {0, 8, 8, 8, 6};
-enum { TURN = 4 };
-#elif VL == 8
+#elif VL >= 8
 static const int max_rows[] = {0, 6};
-enum { TURN = 4 };
-#elif VL == 4
+#elif HAVE_DOT
 static const int max_rows[] = {0, 5};
+#elif VL == 4
+static const int max_rows[] = {0, 2};
 #else
 static const int max_rows[] = {0, 1};
+#endif
+enum { TURN = VL >= 8 ? 4 : 1, DOT_WIDEST = WIDE ? WIDEST : 1 };
+
+#if defined(__x86_64__) && VL > 1 && !HAVE_DOT
+/* The same in three instructions.  The first one adds two products in an int16 and saturates: exact for weights whose pairs
+   have positive parts of at most 128 together and negative ones of at least -128, as 255 * 128 = 32640. */
+static const int16_t ones[2 * VL] __attribute__((aligned(64))) = {[0 ... 2 * VL - 1] = 1};
+
+INLINE vi vi_dot(vi acc, vi a, vi b)
+{
+    vi both;
+#if VL == 16
+    __asm__("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+            : "+v"(acc), "=&v"(both) : "v"(a), "v"(b), "m"(*(const vi_any *)ones));
+#elif VL == 8
+    __asm__("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+            : "+x"(acc), "=&x"(both) : "x"(a), "x"(b), "m"(*(const vi_any *)ones));
+#else
+    __asm__("movdqa %2, %1\n\tpmaddubsw %3, %1\n\tpmaddwd %4, %1\n\tpaddd %1, %0"
+            : "+x"(acc), "=&x"(both) : "x"(a), "x"(b), "m"(*(const vi_any *)ones));
+#endif
+    return acc;
+}
 #endif
 
 #if defined(__x86_64__) && VL > 1
@@ -124,12 +146,15 @@ INLINE vi quad_load(const uint8_t *a)
 
 DEFINE_TILE(1, 1)
 #if VL > 1
-DEFINE_TILE(2, 1) DEFINE_TILE(3, 1) DEFINE_TILE(4, 1) DEFINE_TILE(5, 1)
+DEFINE_TILE(2, 1)
+#endif
+#if VL >= 8 || HAVE_DOT
+DEFINE_TILE(3, 1) DEFINE_TILE(4, 1) DEFINE_TILE(5, 1)
 #endif
 #if VL >= 8
 DEFINE_TILE(6, 1)
 #endif
-#if VL == 16
+#if WIDE
 DEFINE_TILE(7, 1) DEFINE_TILE(8, 1)
 DEFINE_TILE(1, 2) DEFINE_TILE(2, 2) DEFINE_TILE(3, 2) DEFINE_TILE(4, 2)
 DEFINE_TILE(5, 2) DEFINE_TILE(6, 2) DEFINE_TILE(7, 2) DEFINE_TILE(8, 2)
@@ -138,16 +163,18 @@ DEFINE_TILE(5, 3) DEFINE_TILE(6, 3) DEFINE_TILE(7, 3) DEFINE_TILE(8, 3)
 DEFINE_TILE(1, 4) DEFINE_TILE(2, 4) DEFINE_TILE(3, 4) DEFINE_TILE(4, 4) DEFINE_TILE(5, 4) DEFINE_TILE(6, 4)
 #endif
 
-static void (*const tiles[][8])(const tile *) = {
-#if VL == 16
+static void (*const dot_tiles[][8])(const tile *) = {
+#if WIDE
     {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1, tile_7x1, tile_8x1},
     {tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2, tile_7x2, tile_8x2},
     {tile_1x3, tile_2x3, tile_3x3, tile_4x3, tile_5x3, tile_6x3, tile_7x3, tile_8x3},
     {tile_1x4, tile_2x4, tile_3x4, tile_4x4, tile_5x4, tile_6x4},
-#elif VL == 8
+#elif VL >= 8
     {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1},
-#elif VL == 4
+#elif HAVE_DOT
     {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1},
+#elif VL == 4
+    {tile_1x1, tile_2x1},
 #else
     {tile_1x1},
 #endif
@@ -155,12 +182,12 @@ static void (*const tiles[][8])(const tile *) = {
 
 /* Tile columns outside, so that their weights stay in L1 or L2 while rows go by; columns and rows in pieces that differ by
    one at most. */
-static void gemm8(const tn_gemm8 *g)
+static void gemm8_dot(const tn_gemm8 *g)
 {
     int32_t sums[TN_BLOCK_ROWS];
     tile_room room;
     tile t;
-    const int64_t columns = (g->panels + WIDEST - 1) / WIDEST;
+    const int64_t columns = (g->panels + DOT_WIDEST - 1) / DOT_WIDEST;
     row_sums(g, sums);
     for (int64_t column = 0; column < columns; column++) {
         const int64_t p0 = g->panels * column / columns, width = g->panels * (column + 1) / columns - p0;
@@ -172,7 +199,7 @@ static void gemm8(const tn_gemm8 *g)
             t.a = g->a + i;
             t.sums = sums + i;
             t.y = (uint8_t *)g->y + (i * g->ldy + 16 * p0) * tile_item(g);
-            tiles[width - 1][rows - 1](&t);
+            dot_tiles[width - 1][rows - 1](&t);
         }
     }
 }

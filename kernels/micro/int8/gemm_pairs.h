@@ -1,17 +1,19 @@
 /* The tile of levels that multiply 16-bit numbers at best.
 
-   A few rows of A are copied as int16, quad by quad, [quads][rows][4]: once for all panels.  x86: the copy's order is
+   A few rows of A are copied as int16, tile by tile, [quads][rows][4]: once for all panels.  x86: the copy's order is
    (k0, k2), (k1, k3), which is how the bytes of a quad of weights become int16 in place by shifts, and pmaddwd adds two exact
    products.  NEON: in order; vld4 takes the quads of weights apart. */
 #if VL == 16
-enum { PACKED_ROWS = 8 };
+enum { TALLEST = 8 };
 #elif VL == 8
-enum { PACKED_ROWS = 6 };
+enum { TALLEST = 6 };
 #elif defined(__x86_64__)
-enum { PACKED_ROWS = 2 };
+enum { TALLEST = 2 };
 #else
-enum { PACKED_ROWS = 4 };
+enum { TALLEST = 4 };
 #endif
+/* Rows that are copied together: four tiles, eight of low ones. */
+enum { PACKED_ROWS = TALLEST > 2 ? 4 * TALLEST : 8 * TALLEST };
 
 static void pack_rows(const tn_gemm8 *g, const uint8_t *const *a, int64_t rows, void *packed)
 {
@@ -113,8 +115,8 @@ INLINE vi pairs_add(vi acc, vi x, vi w)
     LANE_STEP(M, 3);
 #endif
 
-#define DEFINE_TILE(M)                                                                             \
-    static __attribute__((noinline)) void tile_##M(const tile *t)                                  \
+#define DEFINE_PAIR_TILE(M)                                                                             \
+    static __attribute__((noinline)) void pair_tile_##M(const tile *t)                                  \
     {                                                                                              \
         vi acc[M][VECTORS];                                                                        \
         const int32_t *a = t->packed;                                                              \
@@ -128,52 +130,52 @@ INLINE vi pairs_add(vi acc, vi x, vi w)
         tile_end(t, acc[0], M, 1);                                                                 \
     }
 
-DEFINE_TILE(1) DEFINE_TILE(2)
+DEFINE_PAIR_TILE(1) DEFINE_PAIR_TILE(2)
 #if VL >= 8 || defined(__aarch64__)
-DEFINE_TILE(3) DEFINE_TILE(4)
+DEFINE_PAIR_TILE(3) DEFINE_PAIR_TILE(4)
 #endif
 #if VL >= 8
-DEFINE_TILE(5) DEFINE_TILE(6)
+DEFINE_PAIR_TILE(5) DEFINE_PAIR_TILE(6)
 #endif
 #if VL == 16
-DEFINE_TILE(7) DEFINE_TILE(8)
+DEFINE_PAIR_TILE(7) DEFINE_PAIR_TILE(8)
 #endif
 
-static void (*const tiles[PACKED_ROWS])(const tile *) = {
+static void (*const pair_tiles[TALLEST])(const tile *) = {
 #if VL == 16
-    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8,
+    pair_tile_1, pair_tile_2, pair_tile_3, pair_tile_4, pair_tile_5, pair_tile_6, pair_tile_7, pair_tile_8,
 #elif VL == 8
-    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6,
+    pair_tile_1, pair_tile_2, pair_tile_3, pair_tile_4, pair_tile_5, pair_tile_6,
 #elif defined(__x86_64__)
-    tile_1, tile_2,
+    pair_tile_1, pair_tile_2,
 #else
-    tile_1, tile_2, tile_3, tile_4,
+    pair_tile_1, pair_tile_2, pair_tile_3, pair_tile_4,
 #endif
 };
 
-/* Rows outside, so that their copy stays in L1 while the panels go by; as many panels as stay in L2 while the rows go by, but
-   enough to be worth the copy. */
-static void gemm8(const tn_gemm8 *g)
+/* A few tiles of rows outside, panels next: a panel comes from memory once for all these rows. */
+static void gemm8_pairs(const tn_gemm8 *g)
 {
-    enum { CHUNK_BYTES = 131072, LEAST = 4 };
+    enum { TILES = PACKED_ROWS / TALLEST };
     int32_t sums[TN_BLOCK_ROWS];
+    int64_t first[TILES + 1];
     tile_room room;
     tile t;
-    const int64_t pieces = (g->rows + PACKED_ROWS - 1) / PACKED_ROWS;
-    const int64_t height = g->rows / pieces, taller = g->rows - height * pieces;
-    const int64_t fit = CHUNK_BYTES / (g->quads * 64 + 1), chunk = fit > LEAST ? fit : LEAST;
     row_sums(g, sums);
-    t.packed = g->packed;
-    for (int64_t p0 = 0; p0 < g->panels; p0 += chunk) {
-        const int64_t p1 = p0 + chunk < g->panels ? p0 + chunk : g->panels;
-        for (int64_t piece = 0, i = 0, rows; piece < pieces; piece++, i += rows) {
-            rows = height + (piece < taller);
-            pack_rows(g, g->a + i, rows, g->packed);
-            t.sums = sums + i;
-            for (int64_t p = p0; p < p1; p++) {
-                tile_columns(&t, g, p, 1, &room);
-                t.y = (uint8_t *)g->y + (i * g->ldy + 16 * p) * tile_item(g);
-                tiles[rows - 1](&t);
+    for (int64_t begin = 0; begin < g->rows; begin += PACKED_ROWS) {
+        const int64_t count = g->rows - begin < PACKED_ROWS ? g->rows - begin : PACKED_ROWS;
+        const int64_t pieces = (count + TALLEST - 1) / TALLEST;
+        for (int64_t i = 0; i <= pieces; i++)
+            first[i] = count * i / pieces;
+        for (int64_t i = 0; i < pieces; i++)
+            pack_rows(g, g->a + begin + first[i], first[i + 1] - first[i], (uint8_t *)g->packed + 8 * g->quads * first[i]);
+        for (int64_t p = 0; p < g->panels; p++) {
+            tile_columns(&t, g, p, 1, &room);
+            for (int64_t i = 0; i < pieces; i++) {
+                t.packed = (const uint8_t *)g->packed + 8 * g->quads * first[i];
+                t.sums = sums + begin + first[i];
+                t.y = (uint8_t *)g->y + ((begin + first[i]) * g->ldy + 16 * p) * tile_item(g);
+                pair_tiles[first[i + 1] - first[i] - 1](&t);
             }
         }
     }

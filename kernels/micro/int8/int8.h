@@ -37,7 +37,7 @@ typedef struct tn_gemm8 {
     void *packed;              /* 8 gemm8_packed_rows bytes per quad, for levels that copy rows of A */
     int32_t result, zero, low, high;
     int32_t small;             /* every multiplier is below 1, so that rounding the product cannot overflow an int32 */
-    int32_t pairs;             /* no pair of neighbouring weights can overflow an int16: see gemm.h */
+    int32_t pairs;             /* no two products of neighbouring weights can overflow an int16: see gemm_dot.h */
 } tn_gemm8;
 
 /* Output rows oy0 .. oy1-1 of a depthwise convolution of one picture. */
@@ -100,6 +100,7 @@ typedef struct tn_int8 {
                     float levels, int32_t zero);
     int32_t gemm8_packed_rows;     /* rows of A that gemm8 copies before it multiplies them; 0: it reads them in place */
     int32_t gemm8_signed;          /* gemm8 takes activations as x - 128: its bias has to hold 128 times the sum of w */
+    int32_t gemm8_byte_pairs;      /* gemm8 is faster if `pairs` says so */
     void (*gemm8)(const tn_gemm8 *g);
     void (*depthwise)(const tn_q_depthwise *d);
     /* max of x ^ flip, ^ flip: flip 0 is the maximum of uint8, 0x80 of int8; 0xff the minimum of uint8, 0x7f of int8 */

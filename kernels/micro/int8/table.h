@@ -28,6 +28,7 @@ const tn_int8 TABLE_NAME(LEVEL) = {
     .softmax = softmax,
     .gemm8_packed_rows = PACKED_ROWS,
     .gemm8_signed = SIGNED_ROWS,
+    .gemm8_byte_pairs = BYTE_PAIRS,
     .gemm8 = gemm8,
     .depthwise = q_depthwise,
     .max_windows = max_windows,
