@@ -66,10 +66,13 @@ def onnxruntime_int8(case: Case, folder: Path) -> bytes:
 
     import onnx
 
-    name = onnx.load(case.model).graph.input[0].name
+    source = onnx.load(case.model)
+    name = source.graph.input[0].name
+    if source.opset_import[0].version < 13:     # the first whose QuantizeLinear has scales per channel
+        source = onnx.version_converter.convert_version(source, 13)
     prepared, quantised = folder / "prepared.onnx", folder / "int8.onnx"
     logging.disable(logging.WARNING)
-    quant_pre_process(case.model, prepared, skip_symbolic_shape=True)
+    quant_pre_process(source, prepared, skip_symbolic_shape=True)
     quantize_static(prepared, quantised, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
                     activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
     logging.disable(logging.NOTSET)

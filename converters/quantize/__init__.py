@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,6 +29,7 @@ from tinynet.errors import AccuracyError, UsageError
 from tinynet.graph import Graph, LayerQuality, Quantization
 
 Progress = Callable[[float, str], None]
+_MADE = re.compile(r"/(q|raw|rounded)(_\d+)?(/real)?(_\d+)?$")
 
 
 class Settings:
@@ -107,7 +109,7 @@ def quantized(graph: Graph, data: Any, settings: Settings, notes: list[str], pro
               float_bytes: int) -> tuple[Graph, float]:
     """(integer graph with `meta.quantization`, how many times faster it ran here).  `float_bytes`: size of the float file.
     AccuracyError beyond settings.max_drop."""
-    from tinynet.converters.quantize import calibrate, choose, judge, prepare, search
+    from tinynet.converters.quantize import calibrate, choose, judge, kinds, prepare, search
     from tinynet.converters.quantize import data as samples_of
     from tinynet.model import Model
 
@@ -121,7 +123,7 @@ def quantized(graph: Graph, data: Any, settings: Settings, notes: list[str], pro
     plain = prepare.prepared(graph)
     statistics = calibrate.calibrate(plain, calibrating, lambda f, what: progress(0.4 * f, what))
     integer, reasons = choose.choose(plain, statistics, settings.target, settings.keep)
-    if not integer:
+    if not any(kinds.is_linear(node) and node.outputs[0] in integer for node in plain.nodes):
         raise UsageError(f"{graph.meta.label}: no layer gains from int8: {', '.join(sorted(set(reasons.values())))}")
     found = search.search(plain, integer, reasons, statistics, calibrating, settings, _known_inputs(graph),
                           lambda f, what: progress(0.4 + 0.45 * f, what))
@@ -139,15 +141,18 @@ def quantized(graph: Graph, data: Any, settings: Settings, notes: list[str], pro
 
 def integer_graph(graph: Graph, scheme: Any) -> Graph:
     """Integer layers, packed."""
-    import importlib.util
-
-    from tinynet.converters.passes import pack_weights
+    from tinynet.converters.passes import integers, pack_weights
     from tinynet.converters.quantize.emit import emit
 
     network = emit(graph, scheme)
-    if importlib.util.find_spec("tinynet.converters.passes.integers"):
-        importlib.import_module("tinynet.converters.passes.integers").apply(network)
+    integers.apply(network)
     pack_weights.apply(network)
+    names = {node.outputs[0]: node.name for node in graph.nodes}
+    for node in network.nodes:
+        # quantize and dequantize went, and left their names behind: X/q, X/raw, X/q_1/real, ...
+        source = _MADE.sub("", node.outputs[0])
+        if node.op not in ("quantize", "dequantize"):
+            node.name = names.get(node.outputs[0], names.get(source, node.name))
     return network
 
 
