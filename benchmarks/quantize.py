@@ -65,14 +65,16 @@ def onnxruntime_int8(case: Case, folder: Path) -> bytes:
             return None if row is None else {name: row}
 
     import onnx
+    import onnx.version_converter
 
     source = onnx.load(case.model)
     name = source.graph.input[0].name
     if source.opset_import[0].version < 13:     # the first whose QuantizeLinear has scales per channel
         source = onnx.version_converter.convert_version(source, 13)
-    prepared, quantised = folder / "prepared.onnx", folder / "int8.onnx"
+    newer, prepared, quantised = folder / "newer.onnx", folder / "prepared.onnx", folder / "int8.onnx"
+    onnx.save(source, newer)
     logging.disable(logging.WARNING)
-    quant_pre_process(source, prepared, skip_symbolic_shape=True)
+    quant_pre_process(newer, prepared, skip_symbolic_shape=True)
     quantize_static(prepared, quantised, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
                     activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
     logging.disable(logging.NOTSET)
@@ -82,6 +84,7 @@ def onnxruntime_int8(case: Case, folder: Path) -> bytes:
 def run_onnxruntime(model: Any, inputs: list[np.ndarray]) -> list[list[np.ndarray]]:
     import onnxruntime
 
+    onnxruntime.set_default_logger_severity(3)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return [session.run(None, {name: x}) for x in inputs]

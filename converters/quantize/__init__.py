@@ -29,7 +29,8 @@ from tinynet.errors import AccuracyError, UsageError
 from tinynet.graph import Graph, LayerQuality, Quantization
 
 Progress = Callable[[float, str], None]
-_MADE = re.compile(r"/(q|raw|rounded)(_\d+)?(/real)?(_\d+)?$")
+_COPY = re.compile(r"_\d+$")
+_MADE = re.compile(r"(/(q|raw|rounded|real|integers)(_\d+)?)+$")
 
 
 class Settings:
@@ -130,7 +131,7 @@ def quantized(graph: Graph, data: Any, settings: Settings, notes: list[str], pro
     network = integer_graph(found.graph, found.scheme)
     theirs = Model(network)
     verdict = judge.judge(real, theirs, judging, lambda f, what: progress(0.85 + 0.15 * f, what))
-    speedup = judge.milliseconds(real, judging[0]) / judge.milliseconds(theirs, judging[0])
+    speedup = judge.speedup(real, theirs, judging[0])
     network.meta.quantization = _record(found, verdict, settings, len(calibrating), float_bytes)
     if verdict.drop is not None and settings.max_drop is not None and verdict.drop > settings.max_drop + 1e-12:
         raise AccuracyError(f"int8 loses {100 * verdict.drop:.2f} % of the top classes of {verdict.samples} held-back samples, "
@@ -149,10 +150,10 @@ def integer_graph(graph: Graph, scheme: Any) -> Graph:
     pack_weights.apply(network)
     names = {node.outputs[0]: node.name for node in graph.nodes}
     for node in network.nodes:
-        # quantize and dequantize went, and left their names behind: X/q, X/raw, X/q_1/real, ...
+        # quantize and dequantize went, and left their names behind: X/q, X/raw, X/q_1/real, X_1, ...
         source = _MADE.sub("", node.outputs[0])
         if node.op not in ("quantize", "dequantize"):
-            node.name = names.get(node.outputs[0], names.get(source, node.name))
+            node.name = next((names[s] for s in (node.outputs[0], source, _COPY.sub("", source)) if s in names), node.name)
     return network
 
 

@@ -67,11 +67,19 @@ def _kept(graph: Graph, keep: Iterable[str]) -> set[str]:
     """First outputs of the layers with these names; the name of a layer also stands for the parts it was split into."""
     found: set[str] = set()
     for wanted in keep:
-        matching = {n.outputs[0] for n in graph.nodes if wanted in (n.name, *n.outputs) or n.name == f"{wanted}/{n.op}"}
+        matching = {n.outputs[0] for n in graph.nodes if wanted in (n.name, *n.outputs, _whole(n.name))}
         if not matching:
             raise UsageError(f"keep: no layer is called {wanted!r}; `tinynet inspect MODEL.tnb --layers` lists them")
         found |= matching
     return found
+
+
+def _whole(name: str) -> str:
+    """Of the layer that a part was split from (prepare.py)."""
+    parts = name.split("/")
+    while len(parts) > 1 and parts[-1] in kinds.PARTS:
+        parts.pop()
+    return "/".join(parts)
 
 
 def _apart(graph: Graph, node: Node, statistics: dict[str, Statistics]) -> bool:

@@ -21,6 +21,7 @@ MOVING = ("max_pool2d", "reshape", "transpose", "slice", "pad", "expand", "depth
 # Float kind -> the integer kind that computes it, where that is another one.
 MIXING = {"add": "q_add", "mul": "q_mul", "average_pool2d": "q_average_pool2d", "reduce_mean": "q_global_average_pool",
           "resize": "q_resize", "softmax": "q_softmax"}
+PARTS = ("add", *ACTIVATIONS)     # what prepare.py splits off
 FUNCTIONS = ("selu", "celu", "softsign", "exp", "erf", "neg", "abs")
 # Outside of these a function is flat to less than half a step of its result: nothing is lost where its input is cut off.
 USEFUL = {"relu": (0.0, math.inf), "hard_swish": (-3.0, math.inf), "sigmoid": (-8.0, 8.0), "tanh": (-4.0, 4.0),

@@ -38,14 +38,16 @@ def percentile(counts: np.ndarray, low: float, high: float) -> Range:
 
 def mse(counts: np.ndarray, low: float, high: float) -> Range:
     centres, weights = _centres(counts, low, high)
+    width = (high - low) / len(counts)
 
     def error(range_: Range) -> float:
         scale, zero = steps(*range_)
         integers = np.clip(np.rint(centres / scale) + zero, 0, LEVELS)
         inside = (integers > 0) & (integers < LEVELS)
-        # A bin may be wider than a step, or narrower: inside, rounding costs scale^2 / 12 whatever the bin's centre says.
         gap = (integers - zero) * scale - centres
-        return float((weights * np.where(inside, scale * scale / 12, np.maximum(gap * gap, scale * scale / 12))).sum())
+        # The numbers of a bin lie evenly in it; where it is hardly narrower than a step, its centre says nothing.
+        rounding = gap * gap + width * width / 12 if 2 * width < scale else scale * scale / 12
+        return float((weights * np.where(inside, rounding, np.maximum(gap * gap, scale * scale / 12))).sum())
 
     return _search(error, low, high)
 

@@ -119,8 +119,8 @@ class _Search:
                     break
             found = [(self.quality(self.graph, self.statistics, self.integer - group, self.method), n)
                      for n, group in enumerate(tried)]
-            gain, which = max(found, default=(best, 0))
-            if gain < best + WORTH:
+            gain, which = max(found, default=(best, -1))
+            if which < 0 or gain < best + WORTH:
                 return
             best, group = gain, tried[which]
             room -= sum(work[name] for name in group)
