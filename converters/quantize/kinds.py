@@ -73,7 +73,8 @@ def can_be_integer(graph: Graph, node: Node) -> bool:
     if node.op == "reduce_mean":
         return tuple(node.attrs.get("axes", ())) == (1, 2) and len(graph.tensors[read[0]].shape) == 4
     if node.op == "resize":
-        return node.attrs.get("mode") == "linear"
+        return (node.attrs.get("mode") == "linear" and tuple(node.attrs.get("axes", (1, 2))) == (1, 2)
+                and not node.attrs.get("antialias"))
     return len(read) == 1
 
 
