@@ -16,13 +16,23 @@ from typing import Any
 
 from tinynet import __version__
 from tinynet.converters.report import Report
-from tinynet.errors import FileError, FormatError, InputError, MissingExtraError, TinynetError, UnsupportedOpError, UsageError
+from tinynet.errors import (
+    FileError,
+    FormatError,
+    InputError,
+    MissingExtraError,
+    TinynetError,
+    UnsupportedError,
+    UnsupportedOpError,
+    UsageError,
+)
 from tinynet.graph import Graph, Preprocess
 
 Progress = Callable[[float, str], None]
 RESIZE_MODES = ("stretch", "crop", "letterbox")
 COLORS = ("rgb", "bgr", "gray")
 TASKS = ("", "classify")
+WEIGHTS = {"fp16": "float16", "int8": "int8"}
 SELFTEST_SEED = 1
 
 
@@ -51,7 +61,7 @@ def convert_bytes(
     size: Iterable[int] | None = None, resize_mode: str | None = None, color: str | None = None,
     labels: str | os.PathLike | Iterable[str] | None = None, task: str | None = None, winograd: bool = False,
     int8: Any = None, method: str | None = None, max_drop: float | None = None, keep: Iterable[str] = (), target: str = "any",
-    progress: Progress | None = None,
+    weights: str | None = None, progress: Progress | None = None,
 ) -> tuple[bytes, Report]:
     """Convert a model (path, bytes or onnx.ModelProto) and return the .tnb file's bytes and a Report.
 
@@ -65,6 +75,8 @@ def convert_bytes(
     task         "classify", or None to guess from the outputs
     winograd     store the weights that Winograd's algorithm needs, transformed, beside the others: faster to load, larger
     int8         calibration data: quantises the network, as do method, max_drop, keep, target; see tinynet.quantize
+    weights      store them in half of the bytes, "fp16", or a quarter, "int8", with a scale per output channel; computing stays
+                 float32 (layers of 8-bit integers are another thing)
     progress     called as progress(fraction done, stage)
 
     The same model and options give the same bytes.  Raises FileError, FormatError, UnsupportedError,
@@ -86,12 +98,18 @@ def convert_bytes(
         if progress is not None:
             progress(share * done[0] / stages, name)
 
+    if weights is not None and weights not in WEIGHTS:
+        raise UsageError(f"weights: expected one of {', '.join(WEIGHTS)}, found {weights!r}")
+    if weights and (winograd or int8 is not None):
+        raise UsageError("weights are for networks of float32 layers, with neither winograd nor int8: choose one")
     notes: list[str] = []
     step("reading")
     opened = open_source(source, None, constants, outputs, notes)
     graph, model = _network(opened, inputs or {}, notes, step)
     if quantiser is not None:
         graph = _fixed(graph, lambda shapes: _network(opened, {**(inputs or {}), **shapes}, [], step)[0], notes)
+    if weights:
+        model = _store(graph, model, weights, notes)
     _describe(graph, notes, mean, std, size, resize_mode, color, labels, task)
     name = str(source) if isinstance(source, (str, os.PathLike)) else graph.meta.name
     if quantiser is None:
@@ -176,6 +194,20 @@ def _fixed(graph: Graph, again: Callable[[dict[str, Any]], Graph], notes: list[s
     notes.append("int8 fixes the sizes: " + ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
                  + "; --input chooses others")
     return again(shapes)
+
+
+def _store(graph: Graph, model: Any, weights: str, notes: list[str]) -> Any:
+    """The model of the same graph with weights in fewer bytes."""
+    from tinynet.converters.passes import store_weights
+    from tinynet.model import Model
+    from tinynet.open_model import OpenModel
+
+    if graph.source:
+        raise UnsupportedError(f"{graph.meta.label}: weights cannot be stored as {weights} where layers are chosen when the "
+                               "model runs: fix sizes with --input and settings with --constant")
+    counts = store_weights.apply(graph, WEIGHTS[weights])
+    notes.append("weights in the file: " + ", ".join(f"{count:,} as {storage}" for storage, count in counts.items() if count))
+    return OpenModel(graph) if isinstance(model, OpenModel) else Model(graph)
 
 
 def _store_transformed(graph: Graph, model: Any) -> None:

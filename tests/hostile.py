@@ -83,9 +83,10 @@ class Hostile:
             array = self.rng.choice(np.array([0, 1, 2, -1, 5, 2 ** 40, -2 ** 63]), shape)
         tensor = self.graph.add(Tensor(self.name(), shape, dtype, np.asarray(array, dtype)))
         layout = self.r.choice((layouts.PLAIN, layouts.PLAIN, "ohwi_panels16:1", "ohwi_panels16:2", "hwoi_panels16:1",
-                                "ohwi_quads16:1:3"))
+                                "ohwi_quads16:1:3", "float16/plain", "int8/ohwi_panels16:1"))
         try:
-            tensor.data, tensor.layout = layouts.pack(tensor.data, layout), layout
+            packed = layouts.pack(tensor.data, layout)
+            tensor.data, tensor.layout = memoryview(packed) if layouts.stored(layout)[0] else packed, layout
         except TinynetError:
             pass
         return tensor.name

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinynet import layouts, memory
 from tinynet.errors import LimitError
-from tinynet.graph import DTYPES, Graph, Node
+from tinynet.graph import DTYPES, Graph, Node, Tensor
 from tinynet.kernels import engine
 from tinynet.record import Record
 from tinynet.storage import Storage, row_length
@@ -169,9 +169,25 @@ class Builder:
         found = self._cache.get(key)
         if found is None:
             t = self.graph.tensors[name]
-            found = self._in_file(t.data) if t.layout == layout else None
+            storage, order = layouts.stored(t.layout)
+            if storage and order == layout:
+                nbytes = layouts.nbytes(t.shape, t.dtype, layout)
+                self.reserve(nbytes)
+                found = self._place(nbytes, lambda target: self._expand(t, target))
+            elif t.layout == layout:
+                found = self._in_file(t.data)
             found = self._cache[key] = found or self._append(self.packed(name, layout))
         return found
+
+    def _expand(self, t: Tensor, target: np.ndarray) -> None:
+        """Write float32 weights that the file stores in fewer bytes."""
+        storage, order = layouts.stored(t.layout)
+        if storage == "int8" and order == layouts.PLAIN:
+            np.copyto(target.view(np.float32), layouts.expand(t.data, t.shape, t.layout))
+            return
+        panels = layouts.channels(t.shape, order) // layouts.PANEL if storage == "int8" else 0
+        columns = target.nbytes // (4 * layouts.PANEL * panels or 4)
+        engine.expand_weights(t.data, target, panels, columns, self.threads)
 
     def packed(self, name: str, layout: str) -> np.ndarray:
         """A constant's elements in that order; a view of the file if they lie so."""
@@ -179,6 +195,11 @@ class Builder:
         if t.layout == layout:
             return t.data.reshape(-1) if isinstance(t.data, np.ndarray) else np.frombuffer(t.data, t.dtype)
         self.reserve(layouts.nbytes(t.shape, t.dtype, layout))
+        storage, order = layouts.stored(t.layout)
+        if storage and order == layout:
+            flat = np.empty(layouts.nbytes(t.shape, t.dtype, layout), np.uint8)
+            self._expand(t, flat)
+            return flat.view(np.float32)
         return layouts.pack(layouts.unpack(t.data, t.shape, t.dtype, t.layout), layout)
 
     def _in_file(self, data: Any) -> Operand | None:

@@ -13,6 +13,13 @@
 
 Missing rows of the last panel are zero.  One layout serves every instruction set: wide kernels walk several panels at
 once.
+
+A float32 constant may be stored in fewer bytes; what the kernels read is then made when the plan is:
+
+`float16/ORDER`      its elements in one of the orders above, rounded to IEEE 754 binary16.
+`int8/ORDER`         a float32 scale per channel, then the elements in that order as int8: numbers are scale * integer.  The
+                     channels are the rows of a panel layout, with those that fill the last panel, or the last axis of a plain
+                     one.
 """
 
 from __future__ import annotations
@@ -30,6 +37,7 @@ if TYPE_CHECKING:  # reading a file needs `nbytes` alone, and reading a file mus
 PANEL = 16
 QUAD = 4
 PLAIN = "plain"
+STORED = ("float16", "int8")
 
 
 def ohwi_panels(groups: int = 1) -> str:
@@ -42,6 +50,12 @@ def hwoi_panels(groups: int = 1) -> str:
 
 def ohwi_quads(groups: int = 1, run: int = 1) -> str:
     return f"ohwi_quads16:{groups}:{run}"
+
+
+def stored(layout: str) -> tuple[str, str]:
+    """(storage, order): one of STORED, or "" for constants that lie as they are, and the order of the elements."""
+    storage, slash, order = layout.partition("/")
+    return (storage, order) if slash and storage in STORED else ("", layout)
 
 
 @lru_cache(64)
@@ -90,12 +104,26 @@ def nbytes(shape: tuple[int, ...], dtype: str, layout: str = PLAIN) -> int:
     if found:
         groups, rows, runs, _, quads = found
         return groups * -(-rows // PANEL) * PANEL * runs * quads * QUAD * item
+    storage, order = stored(layout)
+    if storage:
+        if dtype != "float32" or stored(order)[0]:
+            raise FormatError(f"layout {layout!r} does not fit a constant of {dtype}: convert the model again")
+        elements = nbytes(shape, dtype, order) // item
+        return 2 * elements if storage == "float16" else 4 * channels(shape, order) + elements
     _, groups, rows, columns = _matrix(shape, layout)
     return groups * -(-rows // PANEL) * columns * PANEL * item
 
 
+def channels(shape: tuple[int, ...], order: str) -> int:
+    """How many scales an int8 constant has."""
+    if order == PLAIN:
+        return shape[-1] if shape else 1
+    _, groups, rows, _ = _matrix(shape, order)
+    return groups * -(-rows // PANEL) * PANEL
+
+
 def pack(array: np.ndarray, layout: str) -> np.ndarray:
-    """One-dimensional array in the order of `layout`."""
+    """One-dimensional array in the order of `layout`; bytes for those that store fewer."""
     import numpy as np
 
     if layout == PLAIN:
@@ -108,6 +136,11 @@ def pack(array: np.ndarray, layout: str) -> np.ndarray:
         padded[:, :rows, :, :run] = array.reshape(groups, rows, runs, run)
         panelled = padded.reshape(groups, panels, PANEL, runs * quads, QUAD)
         return np.ascontiguousarray(panelled.swapaxes(2, 3)).reshape(-1)
+    storage, order = stored(layout)
+    if storage:
+        if array.dtype != "float32":
+            raise FormatError(f"layout {layout!r} does not fit a constant of {array.dtype}: convert the model again")
+        return _shrink(pack(array, order), channels(array.shape, order), storage, order)
     family, groups, rows, columns = _matrix(array.shape, layout)
     if family == "hwoi_panels16":
         kh, kw, out, i = array.shape
@@ -122,6 +155,9 @@ def unpack(data: Any, shape: tuple[int, ...], dtype: str, layout: str = PLAIN) -
     """The logical array from a blob (any buffer or array).  A view where the layout is plain."""
     import numpy as np
 
+    storage, order = stored(layout)
+    if storage:
+        return unpack(expand(data, shape, layout), shape, dtype, order)
     flat = np.frombuffer(data, dtype) if not isinstance(data, np.ndarray) else data.reshape(-1)
     if layout == PLAIN:
         return flat.reshape(shape)
@@ -141,3 +177,44 @@ def unpack(data: Any, shape: tuple[int, ...], dtype: str, layout: str = PLAIN) -
         return np.ascontiguousarray(
             matrix.reshape(groups, kh, kw, out // groups, i).transpose(1, 2, 0, 3, 4)).reshape(shape)
     return np.ascontiguousarray(matrix).reshape(shape)
+
+
+def expand(data: Any, shape: tuple[int, ...], layout: str) -> np.ndarray:
+    """float32 elements in their order from the bytes of a layout that stores fewer; tinynet/builder.py has the fast way."""
+    import numpy as np
+
+    storage, order = stored(layout)
+    raw = np.frombuffer(data, np.uint8) if not isinstance(data, np.ndarray) else data.reshape(-1).view(np.uint8)
+    if storage == "float16":
+        return raw.view(np.float16).astype(np.float32)
+    many = channels(shape, order)
+    if not many:
+        return np.zeros(0, np.float32)
+    return (by_channel(raw[4 * many:].view(np.int8), many, order) * scales(raw, many, order)).reshape(-1)
+
+
+def by_channel(flat: np.ndarray, many: int, order: str) -> np.ndarray:
+    """[..., channels], panel by panel where there are panels."""
+    return flat.reshape(-1, many) if order == PLAIN else flat.reshape(many // PANEL, -1, PANEL)
+
+
+def scales(raw: np.ndarray, many: int, order: str) -> np.ndarray:
+    """The scales at the start of an int8 constant's bytes, shaped to broadcast with `by_channel`."""
+    import numpy as np
+
+    found = raw[:4 * many].view(np.float32)
+    return found if order == PLAIN else found.reshape(-1, 1, PANEL)
+
+
+def _shrink(flat: np.ndarray, many: int, storage: str, order: str) -> np.ndarray:
+    """Bytes from the float32 elements in their order; the largest number of each channel becomes 127 or -127."""
+    import numpy as np
+
+    if storage == "float16":
+        return flat.astype(np.float16).view(np.uint8)
+    if not many:
+        return np.zeros(0, np.uint8)
+    rows = by_channel(flat, many, order)
+    most = np.abs(rows).max(axis=-2, keepdims=True, initial=0)
+    scale = np.maximum(most / np.float32(127), np.float32(1.1754944e-38))
+    return np.concatenate([scale.reshape(-1).view(np.uint8), np.rint(rows / scale).astype(np.int8).reshape(-1).view(np.uint8)])

@@ -48,6 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         "grows, loading takes less time")
     parser.add_argument("--int8", metavar="DATA", help="quantise, calibrated on this data")
     add_int8(parser)
+    parser.add_argument("--weights", choices=("fp16", "int8"), help="store weights in half or a quarter of the bytes; they are "
+                        "float32 again once the model is loaded")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors (and --json)")
 
@@ -175,7 +177,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
             "mean": numbers("--mean", args.mean), "std": numbers("--std", args.std), "size": args.size,
             "resize_mode": args.resize_mode, "color": args.color, "labels": labels, "task": args.task,
             "winograd": args.winograd, "int8": args.int8, "method": args.method, "max_drop": args.max_drop, "keep": args.keep,
-            "target": args.target}
+            "target": args.target, "weights": args.weights}
 
 
 def read_array(path: Path) -> Any:

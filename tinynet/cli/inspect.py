@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tinynet import layouts
 from tinynet.cli import output, quality
 from tinynet.errors import FormatError
 from tinynet.graph import DTYPES, Graph, Meta, Node
@@ -47,6 +48,7 @@ def describe(graph: Graph, path: str, file_bytes: int, version: str) -> dict[str
         "format": version,
         "file_bytes": file_bytes,
         "weight_bytes": weight_bytes(graph),
+        "stored": stored(graph),
         "parameters": meta.parameters,
         "macs": meta.macs,
         "arena_bytes": meta.arena_bytes,
@@ -73,6 +75,16 @@ def weight_bytes(graph: Graph) -> int:
     return sum(len(memoryview(t.data).cast("B")) for t in graph.tensors.values() if t.is_constant and t.size)
 
 
+def stored(graph: Graph) -> dict[str, int]:
+    """{"float16", "int8": elements of float32 constants that the file holds so}; empty where all lie as they are."""
+    counts: dict[str, int] = {}
+    for t in graph.tensors.values():
+        storage = layouts.stored(t.layout)[0]
+        if storage and t.is_constant:
+            counts[storage] = counts.get(storage, 0) + t.size
+    return counts
+
+
 def _tensor(graph: Graph, name: str) -> dict[str, Any]:
     tensor = graph.tensors[name]
     return {"name": name, "shape": _shape(graph, name), "dtype": tensor.dtype}
@@ -92,7 +104,8 @@ def _layer(graph: Graph, node: Node) -> dict[str, Any]:
         "inputs": [name for name in node.inputs if not graph.tensors[name].is_constant],
         "outputs": [_tensor(graph, name) for name in node.outputs],
         "parameters": sum(t.size for t in constants), "macs": node.macs,
-        "weight_bytes": sum(t.size * DTYPES[t.dtype] for t in constants),
+        "weight_bytes": sum(len(memoryview(t.data).cast("B")) if layouts.stored(t.layout)[0] and t.size
+                            else t.size * DTYPES[t.dtype] for t in constants),
     }
 
 
@@ -102,7 +115,8 @@ def _print(graph: Graph, path: str, file_bytes: int, version: str, layers: bool)
         ("file", f"{path}  {output.size(file_bytes)}"),
         ("format", f"tnb {version}, checksum right"),
         ("name", meta.name),
-        ("weights", f"{meta.parameters:,} parameters, {output.size(weight_bytes(graph))} as stored"),
+        ("weights", ", ".join([f"{meta.parameters:,} parameters", f"{output.size(weight_bytes(graph))} as stored",
+                               *(f"{count:,} as {storage}" for storage, count in stored(graph).items())])),
         ("work", f"{meta.macs:,} multiply-accumulates"),
         ("layers", _kinds(graph)),
         ("memory", f"{output.size(meta.arena_bytes)} arena" if meta.arena_bytes else ""),

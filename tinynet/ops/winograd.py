@@ -125,10 +125,10 @@ def emit_winograd(b: Builder, *, size: int, x: View, weights: str, bias: Operand
                               f"weights, found {stored.dtype} {list(stored.shape)}; convert the model again")
         u = b.weights(stored.name, layouts.PLAIN)
     else:
-        flat = b.packed(weights, "ohwi_panels16:1")
         u = b.built(
             (weights, size, block), weight_bytes,
-            lambda target: engine.winograd_weights(kernels.isa(), flat, target, panels, channels, size, block, b.threads))
+            lambda target: engine.winograd_weights(kernels.isa(), b.packed(weights, "ohwi_panels16:1"), target, panels,
+                                                   channels, size, block, b.threads))
     b.emit(
         "conv2d_winograd_f32",
         [b.tensor(x.name), u, bias, b.tensor(residual.name) if residual else None, b.tensor(y.name), b.scratch(4 * floats)],
