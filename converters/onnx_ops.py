@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from tinynet.converters import onnx_ops_binary as binary
 from tinynet.converters import onnx_ops_convolution as convolution
+from tinynet.converters import onnx_ops_dynamic as dynamic
 from tinynet.converters import onnx_ops_einsum as einsum
 from tinynet.converters import onnx_ops_image as image
 from tinynet.converters import onnx_ops_index as index
@@ -34,6 +35,7 @@ _CONTROL = {kind: Operator(None, (1, 11, 13, 16, 19, *SHAPE_TYPES)) for kind in 
 _FAMILIES = (
     binary,
     convolution,
+    dynamic,
     einsum,
     image,
     index,
@@ -53,14 +55,12 @@ OPERATORS: dict[str, Operator] = dict(sorted(
 CONTRIBUTED = frozenset(kind for kind in OPERATORS if "." in kind)
 
 _SUBGRAPHS = "it runs a subgraph; export the model so that its control flow is resolved"
-_QUANTIZED = "this form of 8-bit model is not supported; quantise statically (QDQ or QOperator), or convert the float32 model"
 _RANDOM = "it makes random numbers at run time"
 _SEQUENCE = "sequences and optional values are not supported"
 
 # Why an operator that is in no table above is refused, where there is more to say than that it is unknown.
 REASONS: dict[str, str] = {
     **dict.fromkeys(("Scan", "SequenceMap"), _SUBGRAPHS),
-    **dict.fromkeys(("ConvInteger", "DynamicQuantizeLinear", "MatMulInteger"), _QUANTIZED),
     **dict.fromkeys(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
                      "RandomUniformLike"), _RANDOM),
     **dict.fromkeys(("ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
