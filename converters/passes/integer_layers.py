@@ -4,6 +4,7 @@
         ->  q_conv2d / q_depthwise_conv2d / q_dense (x, w, b', multiplier), the activation as `low` and `high`
     the same without quantize    ->  the same with dtype float32, and the activation after it
     dequantize(x), dequantize(y), add / mul, relu or clip, quantize    ->  q_add, q_mul
+    dequantize(x), dequantize(y), matmul, with or without quantize     ->  q_matmul
     dequantize(x), softmax along the last axis, quantize               ->  q_softmax
 
 b' = b - x_zero * sum of (w - w_zero), multiplier = x_scale * w_scale / y_scale.  A bias of real numbers becomes
@@ -53,6 +54,8 @@ def apply(graph: Graph) -> int:
             count += _layer(ed, node)
         elif node.op in PAIRS:
             count += _pair(ed, node)
+        elif node.op == "matmul":
+            count += _product(ed, node)
         elif node.op == "softmax":
             count += _softmax(ed, node)
     ed.finish()
@@ -183,6 +186,29 @@ def _pair(ed: Editor, node: Node) -> int:
         attrs |= {f"{letter}_scale": scale, f"{letter}_zero": zero}
         names.append(source if isinstance(source, str) else ed.constant(source, f"{after.name}/{letter}"))
     ed.replace(after.name, ed.emit(PAIRS[node.op], names, attrs, stem=after.name))
+    return 1
+
+
+def _product(ed: Editor, node: Node) -> int:
+    sides = [dequantized(ed, name) for name in node.inputs]
+    if None in sides or op_of(node).alpha != 1:
+        return 0
+    (a, a_scale, a_zero), (b, b_scale, b_zero) = sides
+    after = target(ed, node)
+    attrs = {**node.attrs, "a_zero": a_zero, "b_zero": b_zero}
+    attrs.pop("alpha", None)
+    multiplier, out = np.float32(a_scale) * np.float32(b_scale), node.outputs[0]
+    if after is None:
+        attrs["dtype"] = "float32"
+    else:
+        multiplier, out = multiplier / np.float32(after.scale), after.name
+        attrs.update(y_zero=after.zero, low=after.low, high=after.high)
+    attrs["multiplier"] = float(multiplier)
+    try:
+        make("q_matmul", attrs).infer(ed.spec(a), ed.spec(b))
+    except ShapeError:                      # more products than an int32 holds, or a scale beyond float32
+        return 0
+    ed.replace(out, ed.emit("q_matmul", [a, b], attrs, stem=out))
     return 1
 
 

@@ -5,11 +5,12 @@
 
 Steps, until nothing changes:
 
-    integer_averages  means of pixels
-    integer_signs     int8 becomes uint8
-    integer_moves     dequantize sinks below what only moves or compares, quantize rises above it, and where they meet they go
-    integer_tables    functions of one 8-bit variable become tables, tables are joined
-    integer_layers    sums of products, sums and products of two tensors
+    integer_averages    means of pixels
+    integer_signs       int8 becomes uint8
+    integer_upsampling  transposed convolutions whose windows lie side by side become convolutions of single pixels
+    integer_moves       dequantize sinks below what only moves or compares, quantize rises above it, and where they meet they go
+    integer_tables      functions of one 8-bit variable become tables, tables are joined
+    integer_layers      sums of products, sums and products of two tensors
 
 What is left is float32 between quantize and dequantize, and means the same.
 """
@@ -22,12 +23,13 @@ from tinynet.converters.passes import (
     integer_moves,
     integer_signs,
     integer_tables,
+    integer_upsampling,
     merge_duplicates,
 )
 from tinynet.graph import Graph
 
-STEPS = (integer_averages.apply, integer_signs.apply, merge_duplicates.apply, integer_moves.apply, integer_tables.apply,
-         integer_layers.apply)
+STEPS = (integer_averages.apply, integer_signs.apply, merge_duplicates.apply, integer_upsampling.apply, integer_moves.apply,
+         integer_tables.apply, integer_layers.apply)
 MAX_ROUNDS = 100
 
 

@@ -158,3 +158,27 @@ def test_what_is_refused_says_why(lab):
     attention.opset_import.append(lab.onnx.helper.make_opsetid("com.microsoft", 1))
     with pytest.raises(UnsupportedOpError, match="QAttention"):
         lab.import_(attention)
+
+
+@settings(max_examples=20, deadline=None)
+@given(m=st.integers(1, 9), k=st.integers(1, 70), n=st.integers(1, 20), dtype=st.sampled_from(["uint8", "int8"]),
+       turned=st.booleans(), spread=st.floats(-1, 1), seed=seeds)
+def test_static_product_of_two_tensors(lab, m, k, n, dtype, turned, spread, seed):
+    """QDQ around a MatMul of two computed tensors: the bits of onnxruntime's QLinearMatMul."""
+    rng = np.random.default_rng(seed)
+    feeds = {"a": integers(rng, dtype, 2, m, k), "b": integers(rng, dtype, *((2, n, k) if turned else (2, k, n)))}
+    constants = {"sa": np.float32(rng.uniform(0.01, 1)), "sb": np.float32(rng.uniform(0.01, 1))}
+    constants["sy"] = np.float32(constants["sa"] * constants["sb"] * np.sqrt(k) * 74 * 10 ** spread)
+    constants |= {z: integers(rng, dtype) for z in ("za", "zb", "zy")}
+    constants = {name: np.asarray(a) for name, a in constants.items()}
+    nodes = [lab.node("DequantizeLinear", ["a", "sa", "za"], ["ra"]), lab.node("DequantizeLinear", ["b", "sb", "zb"], ["rb"]),
+             *([lab.node("Transpose", ["rb"], ["rt"], perm=[0, 2, 1])] if turned else []),
+             lab.node("MatMul", ["ra", "rt" if turned else "rb"], ["r"]), lab.node("QuantizeLinear", ["r", "sy", "zy"], ["y"])]
+    model = lab.model(nodes, feeds, constants=constants, opset=13)
+    with tinynet.load(convert_bytes(model)[0]) as network:
+        assert "q_matmul" in {step.kernel for step in network.plan.steps} and not network.plan.python_steps
+        found = network.run(feeds)["y"]
+    joined = lab.node("QLinearMatMul", ["a", "sa", "za", "bt" if turned else "b", "sb", "zb", "sy", "zy"])
+    nodes = [*([lab.node("Transpose", ["b"], ["bt"], perm=[0, 2, 1])] if turned else []), joined]
+    [expected] = lab.ort_run(lab.model(nodes, feeds, constants=constants, opset=13), feeds)
+    np.testing.assert_array_equal(found, expected)

@@ -364,3 +364,45 @@ def test_rearranged_integers():
     assert rearranged(held, np.transpose).scale.shape == (1, 3, 1)
     assert rearranged(held, lambda a: a[:, 1:2]).scale.shape == (1, 1, 1)
     assert rearranged(None, np.transpose) is None and isinstance(held, Integers)
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+def test_products_of_two_tensors(net, tools, quantized):
+    y = net.op("matmul", real(net, 2, 5, 9), real(net, 2, 7, 9, step={"scale": s(0.01), "zero": (3,)}), perm_b=(0, 2, 1))
+    y = net.op("quantize", y, **OTHER) if quantized else y
+    graph, kinds = made(net, tools, y)
+    assert kinds == {"q_matmul": 1}
+    (node,) = graph.nodes
+    assert (node.attrs["perm_b"], node.attrs["a_zero"], node.attrs["b_zero"]) == ((0, 2, 1), 100, 3)
+    assert node.attrs.get("dtype", "uint8") == ("uint8" if quantized else "float32")
+
+
+def test_products_that_stay(net, tools):
+    """With a factor, of one tensor of integers alone, of more numbers than an int32 holds."""
+    factor = net.op("matmul", real(net, 5, 9), real(net, 9, 7), alpha=0.5)
+    alone = net.op("matmul", real(net, 5, 9), net.input(9, 7))
+    long = net.op("matmul", real(net, 1, 40_000), real(net, 40_000, 1))
+    _, kinds = made(net, tools, (factor, alone, long))
+    assert kinds["matmul"] == 3 and "q_matmul" not in kinds
+
+
+@pytest.mark.parametrize("axis", [None, 2])
+@pytest.mark.parametrize("activation", [{}, {"activation": "relu"}])
+def test_transposed_convolutions_whose_windows_lie_side_by_side(net, tools, axis, activation):
+    x = real(net, 2, 3, 5, 8)
+    shape = (2, 2, 7, 8)
+    w = weights(net, *shape, axis=axis) if axis is not None else constant(
+        net, net.rng.integers(-127, 128, shape).astype(np.int8), 0.005, 0)
+    y = net.op("quantize", net.op("conv_transpose2d", x, w, net.weights(7), strides=(2, 2), **activation), **OTHER)
+    _, kinds = made(net, tools, y)
+    assert kinds == {"q_conv2d": 1, "depth_to_space": 1}
+
+
+@pytest.mark.parametrize("attrs", [{"strides": (1, 1)}, {"strides": (2, 2), "pads": (1, 0, 0, 0)},
+                                   {"strides": (2, 2), "output_padding": (1, 0)}, {"strides": (2, 2), "groups": 2},
+                                   {"strides": (2, 2), "dilations": (2, 1)}])
+def test_other_transposed_convolutions_stay(net, tools, attrs):
+    w = weights(net, 2, 2, 6, 8 // attrs.get("groups", 1), axis=2)
+    y = net.op("conv_transpose2d", real(net, 2, 3, 5, 8), w, net.weights(6), **attrs)
+    _, kinds = made(net, tools, net.op("quantize", y, **OTHER))
+    assert kinds == {"dequantize": 1, "conv_transpose2d": 1, "quantize": 1}
