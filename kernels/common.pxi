@@ -161,20 +161,6 @@ cdef extern from "step.h":
         int64_t kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, channels
         int32_t x_zero, y_zero, low, high, result
         char *scratch
-    ctypedef struct tn_int8:
-        int64_t (*multiply_add)(int64_t) noexcept nogil
-        void (*quantize)(const float *, uint8_t *, int64_t, float, int32_t, int32_t) noexcept nogil
-        void (*dequantize)(const uint8_t *, float *, int64_t, float, int32_t, int32_t) noexcept nogil
-        void (*add)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
-        void (*mul)(const tn_q_pair *, const uint8_t *, int, const uint8_t *, int, uint8_t *, int64_t) noexcept nogil
-        void (*lookup)(const uint8_t *, uint8_t *, int64_t, const uint8_t *) noexcept nogil
-        void (*softmax)(const uint8_t *, int64_t, uint8_t *, int64_t, int64_t, int64_t, const float *, float,
-                        int32_t) noexcept nogil
-        int32_t gemm8_packed_rows
-        int32_t gemm8_signed
-        int32_t gemm8_byte_pairs
-        void (*gemm8)(const tn_gemm8 *) noexcept nogil
-        void (*depthwise)(const tn_q_depthwise *) noexcept nogil
     ctypedef struct tn_windows:
         const uint8_t *x
         int64_t x_row, ldx, rows, width, kw, stride, dilation, pad_left, pad_right
@@ -204,6 +190,7 @@ cdef extern from "step.h":
                         int32_t) noexcept nogil
         int32_t gemm8_packed_rows
         int32_t gemm8_signed
+        int32_t gemm8_byte_pairs
         void (*gemm8)(const tn_gemm8 *) noexcept nogil
         void (*depthwise)(const tn_q_depthwise *) noexcept nogil
         void (*max_windows)(const tn_windows *, int) noexcept nogil
