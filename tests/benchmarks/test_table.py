@@ -60,7 +60,7 @@ def test_table_replaces_only_what_lies_between_the_markers(folder, tmp_path):
     project = tmp_path / "project.md"
     project.write_text(f"above\n{table.OPERATORS_START}\nold\n{table.OPERATORS_END}\nbelow\n")
     table.main(folder, readme, project)
-    assert project.read_text().startswith("above\n") and "Conv, ConvTranspose" in project.read_text()
+    assert project.read_text().startswith("above\n") and "ConvInteger, ConvTranspose" in project.read_text()
     assert "\nold\n" not in project.read_text()
     once = readme.read_text()
     assert once.startswith("above\n") and once.endswith("below\n") and "old" not in once and "**2.00**" in once
