@@ -70,10 +70,22 @@ class QBinary(Op):
         return True
 
 
+def _fused(a: np.ndarray, b: np.float32, c: np.ndarray) -> np.ndarray:
+    """a b + c, float32, rounded once; a holds integers below 256, so that a float64 holds a b."""
+    product, more = a.astype(np.float64) * np.float64(b), c.astype(np.float64)
+    total = product + more
+    added = total - product
+    lost = (product - (total - added)) + (more - added)
+    # Rounded to odd, so that rounding to float32 sees that something was lost (Boldo and Melquiond, 2008).
+    bits = total.view(np.int64)
+    step = np.where((lost > 0) == (total > 0), 1, -1)
+    return np.where((lost != 0) & (bits & 1 == 0), bits + step, bits).view(np.float64).astype(np.float32)
+
+
 @register
 class QAdd(QBinary):
     """v = (c + b rb) + a ra with ra = a_scale / y_scale, rb = b_scale / y_scale and c = y_zero - (ra a_zero + rb b_zero), every
-    operation rounded to float32 (com.microsoft QLinearAdd, which may contract some of them to FMA)."""
+    operation rounded to float32, but a ra and its sum once (com.microsoft QLinearAdd, whose compiler fuses these two)."""
 
     kind: ClassVar[str] = "q_add"
 
@@ -91,7 +103,7 @@ class QAdd(QBinary):
         a, b = (array.astype(np.float32) for array in arrays)
         ra, rb, c = self.factors().values()
         with quiet():
-            return [to_integers((c + b * rb) + a * ra, 0, self.low, self.high)]
+            return [to_integers(_fused(a, ra, c + b * rb), 0, self.low, self.high)]
 
 
 @register

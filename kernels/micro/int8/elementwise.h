@@ -48,9 +48,30 @@ static void dequantize(const uint8_t *x, float *y, int64_t n, float scale, int32
     BY_BLOCKS(x, 1, y, 4, n, DEQUANTIZE);
 }
 
+/* a b + c rounded once, for a b that a double holds.  Everywhere: what onnxruntime computes depends on it. */
+INLINE vf vf_fused(vf a, vf b, vf c)
+{
+#if VL == 16
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif VL == 8
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif VL == 4 && defined(__aarch64__)
+    return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    typedef double vd __attribute__((vector_size(8 * VL)));
+    typedef int64_t vl __attribute__((vector_size(8 * VL)));
+    const vd product = __builtin_convertvector(a, vd) * __builtin_convertvector(b, vd), more = __builtin_convertvector(c, vd);
+    const vd sum = product + more, added = sum - product, lost = (product - (sum - added)) + (more - added);
+    /* Rounded to odd, so that rounding to a float32 sees that something was lost (Boldo and Melquiond, 2008). */
+    const vl bits = (vl)sum, even = (vl)(lost != 0.0) & ((bits & 1) - 1);
+    const vl away = ((vl)(lost > 0.0) ^ (vl)(sum < 0.0)) & 2;
+    return __builtin_convertvector((vd)(bits + (even & (away - 1))), vf);
+#endif
+}
+
 INLINE vf real_sum(const tn_q_pair *p, vi a, vi b)
 {
-    return (vf_set1(p->c) + vf_of(b) * vf_set1(p->rb)) + vf_of(a) * vf_set1(p->ra);
+    return vf_fused(vf_of(a), vf_set1(p->ra), vf_set1(p->c) + vf_of(b) * vf_set1(p->rb));
 }
 
 /* The differences have 9 bits and a sign, whose product multiplies 16-bit halves of the lanes. */
