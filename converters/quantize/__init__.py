@@ -131,7 +131,7 @@ def quantized(graph: Graph, data: Any, settings: Settings, notes: list[str], pro
     network = integer_graph(found.graph, found.scheme)
     theirs = Model(network)
     verdict = judge.judge(real, theirs, judging, lambda f, what: progress(0.85 + 0.15 * f, what))
-    speedup = judge.speedup(real, theirs, judging[0])
+    speedup = judge.speedup(Model(graph, threads=1), Model(network, threads=1), judging[0])
     network.meta.quantization = _record(found, verdict, settings, len(calibrating), float_bytes)
     if verdict.drop is not None and settings.max_drop is not None and verdict.drop > settings.max_drop + 1e-12:
         raise AccuracyError(f"int8 loses {100 * verdict.drop:.2f} % of the top classes of {verdict.samples} held-back samples, "

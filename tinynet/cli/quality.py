@@ -42,5 +42,5 @@ def _facts(found: Quantization, file_bytes: int, speedup: float | None) -> list[
         facts.append(("size", f"{output.size(found.float_bytes)} -> {output.size(file_bytes)} "
                               f"({100 * file_bytes / found.float_bytes:.1f} %)"))
     if speedup is not None:
-        facts.append(("speed", f"{speedup:.2f} times float32, here and now"))
+        facts.append(("speed", f"{speedup:.2f} times float32 on one thread, here and now"))
     return facts
