@@ -127,7 +127,7 @@ def quantized(graph: Graph, data: Any, settings: Settings, notes: list[str], pro
     if not any(kinds.is_linear(node) and node.outputs[0] in integer for node in plain.nodes):
         raise UsageError(f"{graph.meta.label}: no layer gains from int8: {', '.join(sorted(set(reasons.values())))}")
     found = search.search(plain, integer, reasons, statistics, calibrating, settings, _known_inputs(graph),
-                          lambda f, what: progress(0.4 + 0.45 * f, what))
+                          judge.scores_output(real) is not None, lambda f, what: progress(0.4 + 0.45 * f, what))
     network = integer_graph(found.graph, found.scheme)
     theirs = Model(network)
     verdict = judge.judge(real, theirs, judging, lambda f, what: progress(0.85 + 0.15 * f, what))

@@ -25,11 +25,12 @@ BETTER = 0.5
 # Samples that settings are compared on.
 COMPARED = 8
 
-# Layers are taken back to float as long as the error is above this, each for at least so much less of it ...
-GOOD_ENOUGH = 28.0
-WORTH = 0.4
-# ... and for a small part of the network's work; so many are tried in each round.
-MOST_WORK = 0.1
+# Layers are taken back to float until the SQNR is this (a top class survives more noise than boxes), each for so much of it ...
+GOOD_ENOUGH = 32.0
+GOOD_ENOUGH_FOR_CLASSES = 20.0
+WORTH = 0.3
+# ... and all together for a small part of the network's work; so many are tried in each round.
+MOST_WORK = 0.2
 CANDIDATES = 4
 ROUNDS = 4
 
@@ -47,7 +48,8 @@ class Found:
 
 class _Search:
     def __init__(self, graph: Graph, integer: set[str], reasons: dict[str, str], statistics: dict[str, Statistics],
-                 samples: Samples, settings: Any, fixed: dict[str, tuple[float, float]], progress: Progress):
+                 samples: Samples, settings: Any, fixed: dict[str, tuple[float, float]], goal: float, progress: Progress):
+        self.goal = goal
         self.graph, self.integer, self.reasons, self.statistics = graph, integer, dict(reasons), statistics
         self.samples, self.settings, self.fixed, self.progress = samples, settings, fixed, progress
         self.few = fitting(graph, samples)
@@ -105,7 +107,7 @@ class _Search:
         work = {n.outputs[0]: _macs(self.graph, n) for n in self.graph.nodes}
         room = MOST_WORK * sum(work.values())
         for number in range(ROUNDS):
-            if best >= GOOD_ENOUGH:
+            if best >= self.goal:
                 return
             self.progress(0.6 + 0.2 * number / ROUNDS, "looking for layers that lose too much")
             scheme = make_scheme(self.graph, self.integer, self.statistics, self.method, self.fixed)
@@ -149,5 +151,7 @@ def _macs(graph: Graph, node: Node) -> int:
 
 
 def search(graph: Graph, integer: set[str], reasons: dict[str, str], statistics: dict[str, Statistics], samples: Samples,
-           settings: Any, fixed: dict[str, tuple[float, float]], progress: Progress) -> Found:
-    return _Search(graph, integer, reasons, statistics, samples, settings, fixed, progress).run()
+           settings: Any, fixed: dict[str, tuple[float, float]], classes: bool, progress: Progress) -> Found:
+    """`classes`: the network is a classifier."""
+    goal = GOOD_ENOUGH_FOR_CLASSES if classes else GOOD_ENOUGH
+    return _Search(graph, integer, reasons, statistics, samples, settings, fixed, goal, progress).run()
