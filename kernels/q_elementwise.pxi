@@ -52,6 +52,10 @@ _declare("quantize", quantize, sizeof(StepsParams), "rows columns ldx ldy zero f
 _declare("dequantize", dequantize, sizeof(StepsParams), "rows columns ldx ldy zero flip scale*")
 
 
+cdef enum:
+    TABLE_BYTES = 4096      # of short rows that are looked up in one go
+
+
 cdef struct TableParams:
     int64_t rows, columns, ldx, ldy
 
@@ -61,9 +65,19 @@ cdef int q_table(const tn_step *s, tn_context *c) noexcept nogil:
     cdef const uint8_t *x = bytes_of(s, c, 0)
     cdef const uint8_t *table = bytes_of(s, c, 1)
     cdef uint8_t *y = bytes_of(s, c, 2)
+    cdef uint8_t together[TABLE_BYTES]
     cdef int64_t part[4]
-    cdef int64_t row
+    cdef int64_t row, rows
     rows_and_columns(c, p.rows, p.columns, part)
+    if p.rows > 1 and p.columns <= TABLE_BYTES // 8:
+        row = part[0]
+        while row < part[1]:
+            rows = min(TABLE_BYTES // p.columns, part[1] - row)
+            tn_rows(<char *>together, p.columns, <const char *>x + row * p.ldx, p.ldx, p.columns, rows)
+            c.int8.lookup(together, together, rows * p.columns, table)
+            tn_rows(<char *>y + row * p.ldy, p.ldy, <const char *>together, p.columns, p.columns, rows)
+            row += rows
+        return 0
     for row in range(part[0], part[1]):
         c.int8.lookup(x + row * p.ldx + part[2], y + row * p.ldy + part[2], part[3] - part[2], table)
     return 0

@@ -163,6 +163,10 @@ static void lrn(const float *x, float *y, int64_t channels, int64_t size, float 
         for (int64_t k = 0; k < size; k++)
             s += part < VL ? vf_load_part(squares + c + k, part) : vf_load(squares + c + k);
         s = bias + alpha * s;
+        if (power == 0.75f && part == VL) {
+            vf_store(y + c, vf_load(x + c) / (vf_sqrt(s) * vf_sqrt(vf_sqrt(s))));
+            continue;
+        }
         float base[VL];
         vf_store(base, s);
         for (int64_t i = 0; i < part; i++)
