@@ -82,13 +82,16 @@ def _text(node: ast.expr) -> str:
 def markdown() -> str:
     """The part of the README between its markers: two lists of names, and what is refused of the first."""
     rows = operators()
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        alike.setdefault((", ".join(row.settings), "; ".join(_cell(t) for t in row.limits if t.strip(". "))), []).append(row.name)
     runs, folded = ([row.name for row in rows if row.runs == wanted] for wanted in (True, False))
     parts = ["These operators run:", _wrapped(runs),
              "These work where their inputs are known at conversion, which is what shape arithmetic needs:", _wrapped(folded),
              "Limits (`...` stands for any value; settings must be constants, or known when the network is planned):",
              "\n".join(["| operator | settings | refused |", "|---|---|---|",
-                        *(f"| {r.name} | {', '.join(r.settings)} | {'; '.join(map(_cell, r.limits))} |"
-                          for r in rows if r.settings or r.limits)])]
+                        *(f"| {', '.join(names)} | {settings} | {limits} |"
+                          for (settings, limits), names in alike.items() if settings or limits)])]
     return "\n\n".join(part for part in parts if part)
 
 
