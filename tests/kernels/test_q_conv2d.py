@@ -169,6 +169,14 @@ def test_pads_larger_than_the_kernel(padding, strides, kernel, dilations):
     conv(4, 2, (2, 1), kernel, 3, 5, groups=2, pads=padding, strides=strides, dilations=dilations, strided=True, x_zero=200)
 
 
+@pytest.mark.parametrize("kernel, dilations, groups", [((3, 2), (1, 1), 1), ((1, 4), (1, 1), 1), ((3, 1), (1, 1), 1),
+                                                       ((2, 3), (1, 2), 1), ((3, 3), (1, 1), 2)])
+@pytest.mark.parametrize("ins", [4, 7])
+def test_rows_that_lie_apart_without_padding(kernel, dilations, groups, ins):
+    """Kernel rows whose pixels are not neighbours in memory are copied, single taps are read in place."""
+    conv(6, 2, (6, 7), kernel, ins, 18, groups, strided=True, dilations=dilations, y_zero=7)
+
+
 def test_pictures_larger_than_a_band_and_a_block():
     conv(1, 2, (37, 45), (3, 5), 67, 18, pads=(1, 2, 1, 2), x_zero=3)
     conv(2, 1, (41, 43), (1, 1), 33, 70, y_zero=9, low=9)
