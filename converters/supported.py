@@ -84,7 +84,8 @@ def markdown() -> str:
     rows = operators()
     alike: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        alike.setdefault((", ".join(row.settings), "; ".join(_cell(t) for t in row.limits if t.strip(". "))), []).append(row.name)
+        limits = "; ".join(_cell(text) for text in row.limits if text.strip(". "))
+        alike.setdefault((", ".join(row.settings), limits), []).append(row.name)
     runs, folded = ([row.name for row in rows if row.runs == wanted] for wanted in (True, False))
     parts = ["These operators run:", _wrapped(runs),
              "These work where their inputs are known at conversion, which is what shape arithmetic needs:", _wrapped(folded),

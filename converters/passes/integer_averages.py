@@ -15,7 +15,7 @@ from tinynet.converters.passes.edit import Editor, has_activation, op_of
 from tinynet.converters.passes.integer_moves import behind, one_step
 from tinynet.converters.passes.integer_signs import other_sign
 from tinynet.graph import Graph, Node
-from tinynet.ops import ShapeError, kinds, make
+from tinynet.ops import ShapeError, make
 
 
 def apply(graph: Graph) -> int:
@@ -36,8 +36,6 @@ def _average(ed: Editor, node: Node) -> int:
     signed = x[3] == "int8"
     shift = 128 if signed else 0
     name, attrs = kind
-    if name not in kinds():
-        return 0
     attrs |= {"x_scale": x[1], "x_zero": x[2] + shift, "y_scale": step[0], "y_zero": step[1] + shift}
     if signed and name == "q_average_pool2d":
         attrs["signed"] = True

@@ -12,8 +12,8 @@ from tinynet.kernels import engine
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import broadcast, count, need, need_name, quiet, refuse
 from tinynet.ops.matmul import matrix_starts, permuted
-from tinynet.ops.q_product import RESULTS
 from tinynet.ops.quantize import need_zero, to_integers
+from tinynet.ops.requantized import RESULTS
 
 # Of products of two differences of uint8 that an int32 holds whatever they are: (2^31 - 1) // 255^2.
 MOST_PRODUCTS = 33_025

@@ -9,12 +9,12 @@ import numpy as np
 
 from tinynet import kernels, layouts
 from tinynet.kernels import engine
+from tinynet.ops.requantized import RESULTS
 
 if TYPE_CHECKING:
     from tinynet.builder import Builder, Operand, View
 
 BAND_BYTES = 64 * 1024      # of a padded picture that a thread copies at a time
-RESULTS = ("uint8", "float32", "int32")     # tn_result in int8.h
 
 
 def run_length(w: tuple[int, ...], groups: int, dilation: int) -> int:
