@@ -134,9 +134,9 @@ def _reshape(ed, node, op, position, perm):
     source, target = ed.shape(node.inputs[0]), tuple(op.shape)
     if position < 0:
         first = follow(target, source, perm)
-        return first and Flip([first], perm, {"shape": tuple(target[p] for p in perm)})
+        return None if first is None else Flip([first], perm, {"shape": tuple(target[p] for p in perm)})
     out = follow(source, target, perm)
-    return out and Flip([perm], out, {"shape": tuple(target[p] for p in out)})
+    return None if out is None else Flip([perm], out, {"shape": tuple(target[p] for p in out)})
 
 
 def follow(source: Perm, target: Perm, perm: Perm) -> Perm | None:

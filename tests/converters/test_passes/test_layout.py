@@ -56,6 +56,10 @@ BETWEEN = {
     "reshape that joins pixels": lambda n, x: n.op(
         "reshape", n.op("softmax", n.op("reshape", x, shape=(1, 6, 64)), axis=1), shape=(1, 6, 8, 8)
     ),
+    "one number": lambda n, x: n.op(
+        "mul", x, n.op("reshape", n.op("reduce_max", x, axes=(0, 1, 2, 3), keepdims=False), shape=(1, 1, 1, 1))),
+    "one number and back": lambda n, x: n.op("mul", x, n.op("reshape", n.op("sqrt", n.op("reshape", n.op(
+        "abs", n.op("reduce_max", x, axes=(0, 1, 2, 3))), shape=())), shape=(1, 1, 1, 1))),
     "cubic resize": lambda n, x: n.op("resize", n.op("resize", x, axes=(2, 3), size=(4, 5), scales=(0.5, 0.625), mode="cubic"),
                                       axes=(2, 3), size=(8, 8), scales=(2.0, 1.6), mode="cubic"),
     "resize of channels and rows": lambda n, x: n.op(
