@@ -34,7 +34,8 @@ class Statistics:
     def widen(self, x: np.ndarray) -> None:
         rows = x.reshape(-1, len(self.channel))
         low, high = rows.min(axis=0), rows.max(axis=0)
-        self.low, self.high = min(self.low, float(low.min())), max(self.high, float(high.max()))
+        # numpy's, which keep a NaN
+        self.low, self.high = float(np.minimum(self.low, low.min())), float(np.maximum(self.high, high.max()))
         np.maximum(self.channel, np.maximum(np.abs(low), np.abs(high)), out=self.channel)
 
     def count(self, x: np.ndarray) -> None:

@@ -42,7 +42,7 @@ def test_version(run):
 
 
 @pytest.mark.parametrize("words, text", [
-    ([], "COMMAND"), (["rnu"], "did you mean 'run'?"), (["xyz"], "expected one of convert, run"),
+    ([], "COMMAND"), (["rnu"], "did you mean 'run'?"), (["xyz"], "expected one of convert, quantize, run"),
     (["x.tnb"], "tinynet run x.tnb IMAGE"), (["run"], "MODEL, IMAGE"), (["run", "m", "i", "--top", "0"], "at least 1"),
     (["run", "m", "i", "--top", "many"], "'many'"), (["bench", "m", "--seconds", "-1"], "expected"),
     (["convert", "m.onnx", "--input", "x"], "NAME=1x3x320x320"),

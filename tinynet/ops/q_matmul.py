@@ -97,7 +97,7 @@ class QMatmul(Op):
         starts = np.stack([matrix_starts(shape[:-2], strides[:-2], batch) for shape, strides in (a, b, y)], 1)
         quads, width = -(-k // layouts.QUAD), -(-n // layouts.PANEL) * layouts.PANEL
         copies = min(m, COPIED_ROWS) if k % layouts.QUAD or a[1][-1] != 1 else 0
-        copied, packed = 4 * quads * copies, 8 * quads * engine.int8_packed_rows(kernels.isa())
+        copied, packed = 4 * quads * copies, 8 * quads * engine.int8_level(kernels.isa())[0]
         scratch = width * (4 * quads + 12) + sum(-(-nbytes // 64) * 64 for nbytes in (copied, packed))
         zeros = [builder.tensor(name) for name in node.inputs[2:]] or [None, None]
         builder.emit(
