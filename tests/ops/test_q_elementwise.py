@@ -38,11 +38,14 @@ def both(peer, kind, steps, form, dtype, arrays=PAIRS):
 
 
 def scales(kind, seed, spread):
-    """Of a, b and a y that is a few times wider or narrower than what comes out; factors with all their bits."""
+    """Of a, b and a y that is wider or up to 400 times narrower than what comes out; factors with all their bits.
+
+    Where y is 100,000 times narrower, what is left of two large terms is rounding error in onnxruntime as well as here.
+    """
     rng = np.random.default_rng(seed)
     a, b = np.exp(rng.normal(-4, 1, 2))
     real = math.hypot(a, b) if kind == "q_add" else a * b * 128
-    return [float(np.float32(s)) for s in (a, b, real * math.exp(rng.normal(0, spread)))]
+    return [float(np.float32(s)) for s in (a, b, real * math.exp(max(-6.0, rng.normal(0, spread))))]
 
 
 @pytest.mark.parametrize("kind", KINDS)
