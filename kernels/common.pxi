@@ -197,7 +197,6 @@ cdef extern from "step.h":
         uint8_t (*max_of)(const uint8_t *, int64_t, int) noexcept nogil
         void (*average_windows)(const tn_windows *, const tn_average *) noexcept nogil
         void (*mean)(const uint8_t *, int64_t, int64_t, int64_t, int32_t, float, int32_t, uint8_t *) noexcept nogil
-        void (*reals)(const uint8_t *, int64_t, int32_t, float, float *) noexcept nogil
         void (*bilinear)(const tn_bilinear *) noexcept nogil
         void (*interleave)(const uint8_t *, int64_t, int, uint8_t *, int64_t) noexcept nogil
         void (*deinterleave)(const uint8_t *, int, uint8_t *, int64_t, int64_t) noexcept nogil

@@ -173,10 +173,10 @@ cdef struct ByteResizeParams:
 cdef void row_of_reals(const ByteResizeParams *p, const uint8_t *x, float *y, tn_context *c) noexcept nogil:
     cdef int64_t i
     if p.ldx == p.channels:
-        c.int8.reals(x, p.width * p.channels, <int32_t>p.x_zero, <float>p.x_scale, y)
+        c.int8.dequantize(x, y, p.width * p.channels, <float>p.x_scale, <int32_t>p.x_zero, 0)
         return
     for i in range(p.width):
-        c.int8.reals(x + i * p.ldx, p.channels, <int32_t>p.x_zero, <float>p.x_scale, y + i * p.channels)
+        c.int8.dequantize(x + i * p.ldx, y + i * p.channels, p.channels, <float>p.x_scale, <int32_t>p.x_zero, 0)
 
 
 cdef int resize_u8(const tn_step *s, tn_context *c) noexcept nogil:

@@ -77,7 +77,7 @@ def emit_q_product(
         padded_width=padded[1], runs=len(table), quads=quads, band=band,
         by_panels=by_panels(b.threads, pixels, panels, quads, channels * picture[0] * picture[1] * picture[2]),
         copy_bytes=copy_bytes, scratch_bytes=scratch_bytes, result=RESULTS.index(op.dtype), x_zero=op.x_zero,
-        y_zero=op.y_zero, low=op.low, high=op.high, small=bool((multiplier < 1).all()), pairs=pairs,
+        y_zero=op.y_zero, low=op.low, high=op.high, small=bool((np.abs(multiplier) < 1).all()), pairs=pairs,
     )
 
 

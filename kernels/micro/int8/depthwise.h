@@ -167,7 +167,7 @@ INLINE void dw_finish(const dw_block *b, const vi *acc, int64_t at, int64_t stri
     }
     vi q[4];
     UNROLL for (int k = 0; k < 4; k++)
-        q[k] = dw_round(dw_at_most(b->most, __builtin_convertvector(acc[k], vf) * b->multiplier[k]));
+        q[k] = vf_to_nearest(dw_at_most(b->most, __builtin_convertvector(acc[k], vf) * b->multiplier[k]));
     const vb bytes = dw_pack(q, b->zero, b->low);
     if (b->part == 16)
         dw_save((uint8_t *)b->d->y + at, stride, bytes, streams, b->width);

@@ -240,20 +240,6 @@ static __attribute__((noinline)) void dw_save_part(uint8_t *y, int64_t stride, v
         dw_write_piece(y + s * stride, part[s], n);
 }
 
-/* Nearest integers, ties to even; below -2^31 the lowest int32. */
-INLINE vi dw_round(vf x)
-{
-#if VL == 16
-    return (vi)_mm512_cvtps_epi32((__m512)x);
-#elif VL == 8
-    return (vi)_mm256_cvtps_epi32((__m256)x);
-#elif defined(__x86_64__)
-    return (vi)_mm_cvtps_epi32((__m128)x);
-#else
-    return (vi)vcvtnq_s32_f32((float32x4_t)x);
-#endif
-}
-
 /* `most`, or x where that is less; what NaN gives is rounded to the lowest int32. */
 INLINE vf dw_at_most(vf most, vf x)
 {

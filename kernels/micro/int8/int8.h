@@ -1,14 +1,15 @@
 /* The inner loops of the integer layers, as one table per instruction set, as micro.h has them for floats.
 
    Every function gives the same bits on every instruction set: sums are int32 modulo 2^32, an output costs one float32
-   multiplication, a clamp, a rounding half to even.  The files of the tables are compiled without contraction to FMA. */
+   multiplication, a clamp, a rounding half to even.  The files of the tables are compiled without contraction to FMA; where one
+   is meant (sums of two tensors) every instruction set computes it. */
 #ifndef TINYNET_INT8_H
 #define TINYNET_INT8_H
 
 #include <stdint.h>
 
 /* What the sum or product of two tensors of bytes is made of: v = (c + b rb) + a ra, or (a - a_zero) (b - b_zero) ra + c, every
-   operation rounded, |v| < 2^31; y = v rounded half to even, within [low, high]. */
+   operation rounded, but a ra and its sum once; |v| < 2^31; y = v rounded half to even, within [low, high]. */
 typedef struct tn_q_pair {
     float ra, rb, c;
     int32_t a_zero, b_zero, low, high;
@@ -110,8 +111,6 @@ typedef struct tn_int8 {
     /* y[c] = round((sum of n x's, ld apart, + bias) multiplier) + zero for channels c; n at most 2^31 / 255 */
     void (*mean)(const uint8_t *x, int64_t ld, int64_t n, int64_t channels, int32_t bias, float multiplier, int32_t zero,
                  uint8_t *y);
-    /* y[i] = scale (x[i] - zero) */
-    void (*reals)(const uint8_t *x, int64_t n, int32_t zero, float scale, float *y);
     void (*bilinear)(const tn_bilinear *p);
     /* y[n i + j] = x[j ldx + i] for i < columns, and back: y[j ldy + i] = x[n i + j]; n is 2 or 3 */
     void (*interleave)(const uint8_t *x, int64_t ldx, int n, uint8_t *y, int64_t columns);

@@ -256,17 +256,6 @@ INLINE vi rounded(vf v, vf least, vf most) { return vf_to_nearest(vf_within(v, l
 
 INLINE vf real_of(vi x, vi zero, vf scale) { return __builtin_convertvector(x - zero, vf) * scale; }
 
-static void reals(const uint8_t *x, int64_t n, int32_t zero, float scale, float *y)
-{
-    const vi z = vi_set1(zero);
-    const vf s = vf_set1(scale);
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL)
-        vf_store(y + i, real_of(widen(x + i), z, s));
-    for (; i < n; i++)
-        y[i] = (float)(x[i] - zero) * scale;
-}
-
 /* V vectors of channels; with `part` (and V = 1) only so many channels, fewer than a vector has. */
 INLINE void average_pixel(const uint8_t *x, int64_t x_row, int64_t rows, int64_t step, int64_t columns, float count,
                           const tn_average *a, uint8_t *y, const int V, int64_t part)

@@ -7,25 +7,6 @@ typedef uint32_t vu __attribute__((vector_size(4 * VL)));
 INLINE vi vi_add(vi a, vi b) { return (vi)((vu)a + (vu)b); }
 INLINE vi vi_mul(vi a, vi b) { return (vi)((vu)a * (vu)b); }
 
-/* Rounds half to even; |x| < 2^22 where VL is 1, else < 2^31. */
-INLINE vi vf_round(vf x)
-{
-#if VL == 16
-    return (vi)_mm512_cvtps_epi32((__m512)x);
-#elif VL == 8
-    return (vi)_mm256_cvtps_epi32((__m256)x);
-#elif VL == 4 && defined(__x86_64__)
-    return (vi)_mm_cvtps_epi32((__m128)x);
-#elif VL == 4
-    return (vi)vcvtnq_s32_f32((float32x4_t)x);
-#else
-    const vf shifted = x + vf_set1(12582912.0f);
-    vi bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    return bits - vi_set1(0x4b400000);
-#endif
-}
-
 /* What a tile needs besides its rows: columns of one to four panels. */
 typedef struct tile {
     const uint8_t *const *a;       /* rows of A, or */
@@ -67,7 +48,7 @@ static __attribute__((noinline)) void tile_finish(const tile *t, const int32_t *
             } else if (g->result == TN_FLOAT32) {
                 memcpy(y, &real, 4 * left);
             } else {
-                sum = vf_round(vf_within(real, least, most)) + vi_set1(g->zero);
+                sum = vf_to_nearest(vf_within(real, least, most)) + vi_set1(g->zero);
                 for (int64_t k = 0; k < left; k++)
                     y[k] = (uint8_t)sum[k];
             }
@@ -101,7 +82,7 @@ INLINE void tile_row(uint8_t *y, const vi *acc, const vf *multiplier, int panels
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     __m512i q[4];
     UNROLL for (int p = 0; p < 4; p++)
-        q[p] = p < panels ? (__m512i)vf_round(__builtin_convertvector(acc[p], vf) * multiplier[p]) : q[0];
+        q[p] = p < panels ? (__m512i)vf_to_nearest(__builtin_convertvector(acc[p], vf) * multiplier[p]) : q[0];
     q[0] = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), to->zero);
     q[1] = panels > 2 ? _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), to->zero) : q[0];
     q[0] = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(q[0], q[1]), to->low), to->high);
@@ -127,7 +108,7 @@ INLINE void tile_row(uint8_t *y, const vi *acc, const vf *multiplier, int panels
     vi q[VECTORS];
     (void)panels;
     UNROLL for (int j = 0; j < VECTORS; j++)
-        q[j] = vf_round(__builtin_convertvector(acc[j], vf) * multiplier[j]);
+        q[j] = vf_to_nearest(__builtin_convertvector(acc[j], vf) * multiplier[j]);
 #if defined(__x86_64__)
 #if VL == 8
     const __m256i pair = _mm256_permute4x64_epi64(_mm256_packs_epi32((__m256i)q[0], (__m256i)q[1]), 0xd8);

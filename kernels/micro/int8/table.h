@@ -35,7 +35,6 @@ const tn_int8 TABLE_NAME(LEVEL) = {
     .max_of = max_of,
     .average_windows = average_windows,
     .mean = mean,
-    .reals = reals,
     .bilinear = bilinear,
     .interleave = interleave,
     .deinterleave = deinterleave,
