@@ -37,7 +37,10 @@ def parser() -> argparse.ArgumentParser:
     quantize = commands.add_parser("quantize", help="error of int8 networks, beside those of onnxruntime's quantiser")
     quantize.add_argument("models", nargs="*", metavar="NAME", help="default: all that are there")
     quantize.add_argument("--method", choices=("minmax", "percentile", "mse", "entropy"), help="default: the best, per network")
-    for command in (models, peers, ops, size, scaling, conformance, quantize):
+    integers = commands.add_parser("integers", help="every integer operator, value by value, beside onnxruntime")
+    integers.add_argument("--filter", default="", metavar="TEXT", help="only operators whose name contains TEXT")
+    integers.add_argument("--seeds", type=int, default=20, metavar="N", help="networks for each (default: %(default)s)")
+    for command in (models, peers, ops, size, scaling, conformance, quantize, integers):
         command.add_argument("--json", metavar="FILE", help="also write JSON; a bare name goes to benchmarks/results/")
     commands.add_parser("table", help="regenerate the tables in benchmarks/README.md")
     generate = commands.add_parser("generate", help="write the generated networks and print their paths")
@@ -110,6 +113,10 @@ def run(args: argparse.Namespace) -> int:
         from benchmarks import quantize
 
         return quantize.main(args.models, args.method, args.json)
+    if args.command == "integers":
+        from benchmarks import integers
+
+        return integers.main(args.filter, args.seeds, args.json)
     if args.command == "table":
         from benchmarks import table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -116,6 +117,25 @@ def conformance_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def integers_table(result: dict[str, Any]) -> str:
+    """One line for each share and largest difference, with the operators that have them; the JSON has each."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in result["rows"]:
+        missed = 1 - row["equal"] / row["values"]
+        share = "all values equal" if not missed else f"unequal: at most {10.0 ** math.ceil(math.log10(missed) + 2):g} %"
+        groups.setdefault((share, row["most"]), []).append(row)
+    lines = [f"Beside onnxruntime {result['onnxruntime']}, {result['seeds']} networks for each operator and type:", "",
+             "| | steps off, at most | values | operators |", "|---|---|---|---|"]
+    for (share, most), rows in sorted(groups.items()):
+        types: dict[str, list[str]] = {}
+        for row in rows:
+            types.setdefault(row["operator"], []).append(row["dtype"])
+        every = {name: sum(r["operator"] == name for r in result["rows"]) for name in types}
+        names = "; ".join(name if len(mine) == every[name] else f"{name} ({mine[0]})" for name, mine in types.items())
+        lines.append(f"| {share} | {most} | {sum(r['values'] for r in rows):,} | {names} |")
+    return "\n".join(lines)
+
+
 def reason(why: str) -> tuple[str, str]:
     """(the reason without what is one test's own, the element type if that is the reason)"""
     why = re.sub(r"^[A-Z]\w*: ", "", why)
@@ -134,7 +154,7 @@ def _listed(which: Counter, most: int = 12) -> str:
 
 
 TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_table, "size": size_table,
-          "scaling": scaling_table, "conformance": conformance_table}
+          "scaling": scaling_table, "conformance": conformance_table, "integers": integers_table}
 
 
 def section(result: dict[str, Any]) -> str:

@@ -254,7 +254,7 @@ def test_gemm_and_matmul(lab, dtype, trans, per_column):
     outs = [m.quantized(m.node("Gemm", x, weights, bias, transB=trans), 0.02, dtype(20))]
     if not trans:
         outs.append(m.quantized(m.node("MatMul", x, weights), 0.02, dtype(20)))
-    kinds = m.judge(*outs, least_equal=0.97)           # 35 values: one may be off
+    kinds = m.judge(*outs)           # 35 values: one may be off
     assert integer_kinds(kinds) and kinds.count("q_dense") == len(outs)
     graph = lab.import_(lab.model(m.nodes, m.feeds, outs, m.constants))
     gemm = next(node for node in graph.nodes if node.op == "dense")
@@ -267,7 +267,8 @@ def test_add_and_mul(lab, dtype, kind):
     m = Model(lab)
     a = m.real(m.input(integers(dtype, 3, 40, 50)), scalar(0.031), dtype(3))
     b = m.real(m.input(integers(dtype, 40, 50, seed=1)), scalar(0.017), dtype(100))
-    kinds = m.judge(m.quantized(m.node("Relu", m.node(kind, a, b)), 0.05, dtype(np.iinfo(dtype).min + 20)), least_equal=0.99)
+    # With such round scales some sums lie on a half, and their rounding depends on that of the steps before.
+    kinds = m.judge(m.quantized(m.node("Relu", m.node(kind, a, b)), 0.05, dtype(np.iinfo(dtype).min + 20)), least_equal=0.995)
     assert integer_kinds(kinds) and {"q_add", "q_mul"} & set(kinds)
 
 
@@ -278,7 +279,7 @@ def test_add_and_mul(lab, dtype, kind):
 def test_functions_of_one_variable_are_tables(lab, dtype, kind, attributes):
     m = Model(lab)
     x = m.real(m.input(np.arange(256, dtype=np.uint8).view(dtype).reshape(1, 16, 16)), scalar(0.06), dtype(40))
-    kinds = m.judge(m.quantized(m.node(kind, x, **attributes), 0.011, dtype(5)), least_equal=0.99)
+    kinds = m.judge(m.quantized(m.node(kind, x, **attributes), 0.011, dtype(5)))
     assert kinds == ["q_table"]
 
 
@@ -286,7 +287,8 @@ def test_silu_with_a_quantised_sigmoid_is_one_table(lab):
     m = Model(lab)
     x = m.real(m.input(np.arange(256, dtype=np.uint8)), scalar(0.06), np.uint8(100))
     s = m.real(m.quantized(m.node("Sigmoid", x), 1 / 256, np.uint8(0)), scalar(1 / 256), np.uint8(0))
-    assert m.judge(m.quantized(m.node("Mul", x, s), 0.05, np.uint8(10)), least_equal=0.99) == ["q_table"]
+    kinds = m.judge(m.quantized(m.node("Mul", x, s), 0.05, np.uint8(10)), least_equal=0.996)    # 1 of 256 lies on a half
+    assert kinds == ["q_table"]
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -315,7 +317,7 @@ def test_average_pools_resize_and_softmax(lab):
     outs = [m.quantized(m.node("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1]), 0.02, np.uint8(10)),
             m.quantized(m.node("GlobalAveragePool", x), 0.011, np.uint8(3)),
             m.quantized(m.node("Softmax", x, axis=1), 1 / 256, np.uint8(0))]
-    m.judge(*outs, least_equal=0.98)
+    m.judge(*outs)
 
 
 # Operators on integers
@@ -343,7 +345,7 @@ def test_qlinear_matmul(lab, dtype):
     m = Model(lab)
     q = m.node("QLinearMatMul", m.input(integers(dtype, 3, 9, 20)), scalar(0.02), dtype(9), integers(np.int8, 20, 7, seed=1),
                np.linspace(0.002, 0.01, 7).astype(np.float32), np.zeros(7, np.int8), scalar(0.02), dtype(20))
-    kinds = m.judge(q, least_equal=0.99)
+    kinds = m.judge(q)
     assert integer_kinds(kinds) and "q_dense" in kinds
 
 
@@ -362,14 +364,14 @@ def test_operators_of_com_microsoft(lab, dtype):
             contributed(m, "QLinearLeakyRelu", x, *one, *out, alpha=0.2),
             contributed(m, "QLinearGlobalAveragePool", x, *one, *out),
             contributed(m, "QLinearAveragePool", x, *one, *out, kernel_shape=[2, 3], strides=[2, 1])]
-    m.judge(*outs, least_equal=0.99)
+    m.judge(*outs)
 
 
 @pytest.mark.parametrize("opset, axis", [(13, 2), (12, 1)])
 def test_qlinear_softmax(lab, opset, axis):
     m = Model(lab)
     m.judge(contributed(m, "QLinearSoftmax", m.input(integers(np.uint8, 3, 4, 10)), scalar(0.03), np.uint8(20), scalar(1 / 256),
-                        np.uint8(0), axis=axis, opset=opset), least_equal=0.99)
+                        np.uint8(0), axis=axis, opset=opset))
 
 
 @pytest.mark.parametrize("quantised", [True, False])
@@ -379,7 +381,7 @@ def test_qgemm(lab, quantised):
     q = contributed(m, "QGemm", m.input(integers(np.uint8, 5, 20)), scalar(0.02), np.uint8(9), integers(np.int8, 7, 20, seed=1),
                     np.linspace(0.002, 0.01, 7).astype(np.float32), np.zeros(7, np.int8),
                     np.arange(-300, 400, 100).astype(np.int32), *out, transB=1, alpha=0.5)
-    kinds = m.judge(q, least_equal=0.97)
+    kinds = m.judge(q)
     assert "q_dense" in kinds and integer_kinds(kinds)
 
 
@@ -388,7 +390,7 @@ def test_qlinear_where_and_reduce_mean(lab):
     x, y = m.input(integers(np.uint8, 4, 30)), m.input(integers(np.uint8, 4, 30, seed=1))
     condition = m.input(integers(np.uint8, 4, 30, seed=2) > 100)
     m.judge(contributed(m, "QLinearWhere", condition, x, scalar(0.03), np.uint8(20), y, scalar(0.05), np.uint8(7), scalar(0.06),
-                        np.uint8(30)), least_equal=0.99)
+                        np.uint8(30)))
 
 
 def test_an_operator_of_com_microsoft_with_another_attribute_is_refused(lab):
