@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import need, need_float, need_inputs, need_shape, quiet, refuse
+from tinynet.ops.checks import count, need, need_float, need_inputs, need_shape, quiet, refuse
 
 
 @register
@@ -35,6 +35,12 @@ class DynamicQuantize(Op):
             y = (np.rint(steps) + zero).astype(np.uint8)
         return [y, np.asarray(scale, np.float32), zero.astype(np.uint8)]
 
+    def lower(self, builder: Any, node: Any) -> bool:
+        names = (*node.inputs, *node.outputs)
+        n = builder.view(names[0]).size
+        builder.emit("dynamic_quantize", [builder.tensor(name) for name in names], nbytes=9 * n, n=n)
+        return True
+
 
 @register
 class QCorrect(Op):
@@ -61,3 +67,9 @@ class QCorrect(Op):
 
     def inplace(self) -> tuple[int, ...]:
         return (0,)
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        names, shape = (*node.inputs, *node.outputs), builder.view(node.outputs[0]).shape
+        builder.emit("q_correct", [builder.tensor(name) for name in names], nbytes=8 * count(shape),
+                     rows=count(shape[:-1]), columns=shape[-1])
+        return True
