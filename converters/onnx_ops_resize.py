@@ -126,6 +126,10 @@ def _emit_resize(b: Builder, x: Value, sizes: list[int], scales: np.ndarray | No
     else is resized where it lies."""
     if min(sizes) < 1:
         raise Malformed(f"output shape {sizes} is empty")
+    if x.dtype in ("uint8", "int8") and attrs["mode"] == "linear" and not attrs.get("antialias"):
+        # The specification leaves the rounding open; onnxruntime interpolates in float32 and cuts the fraction off.
+        real = _emit_resize(b, b.emit("cast", x, to="float32", part="real"), sizes, scales, attrs, region)
+        return b.emit("cast", real, to=x.dtype, part="integers")
     changed = [axis for axis in range(x.rank) if sizes[axis] != x.shape[axis] or scales is not None and scales[axis] != 1
                or region is not None and tuple(region[:, axis]) != (0, 1)]
     if not changed:
