@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
 from pathlib import Path
 
 from benchmarks import engines
@@ -15,14 +17,22 @@ def parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="tinynet beside onnxruntime (default: the generated networks)")
     models.add_argument("models", nargs="*", type=Path, metavar="MODEL.onnx")
     peers = commands.add_parser("peers", help="tinynet beside every engine that is installed")
-    peers.add_argument("models", nargs="+", type=Path, metavar="MODEL.onnx")
+    peers.add_argument("models", nargs="*", type=Path, metavar="MODEL.onnx")
+    peers.add_argument("--zoo", type=Path, metavar="FOLDER", help="every .onnx file of a folder, by name")
     peers.add_argument("--engines", default=",".join(engines.NAMES), help="comma-separated (default: %(default)s)")
     for comparison in (models, peers):
         comparison.add_argument("--threads", type=int, default=1, metavar="N")
-        comparison.add_argument("--rounds", type=int, default=30, metavar="R")
+        comparison.add_argument("--rounds", type=int, default=30, metavar="R", help="at most (default: %(default)s)")
+        comparison.add_argument("--seconds", type=float, default=15.0, metavar="S",
+                                help="fewer rounds for a model that would take longer (default: %(default)s)")
         comparison.add_argument("--burst-ms", type=float, default=20.0, help="length of a burst (at least 3 runs)")
         comparison.add_argument("--gap-ms", type=float, help="pause before a burst (default: 0, with threads 30)")
         comparison.add_argument("--pin", default="", metavar="CPUS", help="CPUs for every engine, such as 1 or 0,1")
+        comparison.add_argument("--isa", default=os.environ.get("TINYNET_ISA", ""), metavar="LEVEL",
+                                help="instruction set level of tinynet, and of the peers that can be limited to it")
+        comparison.add_argument("--cache", type=Path, metavar="FOLDER", help="of converted models (default: the user's)")
+        comparison.add_argument("--resume", action="store_true", help="models that are in the JSON file are not measured again")
+        comparison.add_argument("--update", action="store_true", help="other models that are in the JSON file stay there")
     ops = commands.add_parser("ops", help="kernels against the measured FMA peak")
     ops.add_argument("--isa", action="append", metavar="LEVEL", help="repeatable (default: every level of this CPU)")
     ops.add_argument("--repeat", type=int, default=30)
@@ -30,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     size.add_argument("--rounds", type=int, default=31, metavar="R")
     scaling = commands.add_parser("scaling", help="time against input size and threads, as a plot")
     scaling.add_argument("--rounds", type=int, default=15, metavar="R")
+    scaling.add_argument("--engines", default="tinynet,onnxruntime", help="tinynet first (default: %(default)s)")
     scaling.add_argument("--plot", type=Path, metavar="FILE.png", help="default: benchmarks/results/scaling.png")
     conformance = commands.add_parser("conformance", help="the onnx package's own tests of every operator")
     conformance.add_argument("--filter", default="", metavar="TEXT", help="only tests whose name contains TEXT")
@@ -60,29 +71,60 @@ def default_models() -> list[Path]:
     return [*generated(), *([digits] if digits.exists() else [])]
 
 
-def compare(args: argparse.Namespace) -> int:
-    """`models` and `peers`.  1 if tinynet is wrong, or does not run, on a model."""
-    from benchmarks import harness, report
-    from benchmarks.inputs import Unusable
+def models_of(args: argparse.Namespace) -> list[Path]:
+    """The models that the arguments name.  Raises UsageError."""
+    models = list(args.models)
+    if getattr(args, "zoo", None):
+        models += sorted(args.zoo.glob("*.onnx"))
+        if not models:
+            raise UsageError(f"{args.zoo}: there is no .onnx file")
+    if not models and args.command == "peers":
+        raise UsageError("peers: expected models, or a folder of them with --zoo")
+    for model in models:
+        if not model.exists():
+            raise UsageError(f"{model}: no such file")
+    return models or default_models()
 
-    names = args.engines.split(",") if args.command == "peers" else ["tinynet", "onnxruntime"]
+
+def engine_names(args: argparse.Namespace) -> list[str]:
+    names = args.engines.split(",")
     unknown = [n for n in names if n not in engines.NAMES]
     if unknown:
         raise UsageError(f"--engines: there is no adapter {unknown[0]!r}; known: {', '.join(engines.NAMES)}")
+    return names
+
+
+def compare(args: argparse.Namespace) -> int:
+    """`models` and `peers`.  1 if tinynet is wrong, or does not run, on a model."""
+    from benchmarks import conversions, harness, report
+    from benchmarks.inputs import Unusable
+
+    names = engine_names(args) if args.command == "peers" else ["tinynet", "onnxruntime"]
+    if (args.resume or args.update) and not args.json:
+        raise UsageError("--resume and --update need --json")
     cpus = tuple(int(c) for c in args.pin.split(",")) if args.pin else ()
-    settings = harness.Settings(args.threads, args.rounds, args.burst_ms, args.gap_ms, cpus)
-    rows = []
-    for model in args.models or default_models():
-        if not model.exists():
-            raise UsageError(f"{model}: no such file")
-        harness.progress(f"{model.stem} ...")
+    settings = harness.Settings(args.threads, args.rounds, args.seconds, args.burst_ms, args.gap_ms, cpus, args.isa,
+                                args.cache or conversions.default_folder())
+    models = models_of(args)
+    rows = report.read_rows(args.json, settings) if args.resume or args.update else []
+    known = {row.model for row in rows} if args.resume else set()
+    started = time.monotonic()
+    for number, model in enumerate(models, 1):
+        name = harness.label(model)
+        if name in known:
+            continue
+        harness.progress(f"[{number}/{len(models)}, {time.monotonic() - started:.0f} s] {name} ...")
         try:
-            rows += harness.bench_model(model.resolve(), names, settings)
+            found = harness.bench_model(model.resolve(), names, settings)
         except Unusable as error:
             raise UsageError(str(error)) from None
+        rows = [row for row in rows if row.model != name] + found
+        harness.progress(f"    {found[0].rounds_used} rounds used, {report.verdict(found)}")
+        if args.json:
+            report.write_json(args.json, args.command, report.comparison(rows, settings))
     print(report.text(rows))
     if args.json:
-        harness.progress(f"written: {report.write_json(args.json, args.command, report.comparison(rows, settings))}")
+        harness.progress(f"written: {report.path_of(args.json)}")
     return 0 if all(row.correct and not row.problem for row in rows if row.engine == "tinynet") else 1
 
 
@@ -104,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "scaling":
         from benchmarks import scaling
 
-        return scaling.main(args.rounds, args.json, args.plot or scaling.PLOT)
+        return scaling.main(args.rounds, args.json, args.plot or scaling.PLOT, engine_names(args))
     if args.command == "conformance":
         from benchmarks import conformance
 

@@ -17,15 +17,19 @@ from benchmarks.process import OURS
 from benchmarks.stats import Burst
 
 REFERENCE = "onnxruntime"
+LEAST_ROUNDS = 7
 
 
 @dataclass(frozen=True)
 class Settings:
     threads: int = 1
-    rounds: int = 30
+    rounds: int = 30                     # at most
+    seconds: float = 15.0                # for one model: fewer rounds, but at least LEAST_ROUNDS, where more would take longer
     burst_ms: float = 20.0
     gap_ms: float | None = None          # None: no gap with one thread, else 30 ms: until pools have stopped spinning
     cpus: tuple[int, ...] = ()           # empty: nothing is pinned
+    isa: str = ""                        # instruction set level for tinynet, and for the peers that can be limited to it
+    cache: Path | None = None            # where converted models are kept
 
     @property
     def gap(self) -> float:
@@ -83,6 +87,7 @@ def interleave(workers: dict[str, Asks], settings: Settings, sleep: Callable[[fl
     bursts: dict[str, list[Burst]] = {name: [] for name in workers}
     failed: dict[str, str] = {}
     runs: dict[str, int] = {}
+    round_ms = 0.0
 
     def burst(name: str, count: int, warm: int) -> Burst | None:
         if name in failed:
@@ -99,7 +104,8 @@ def interleave(workers: dict[str, Asks], settings: Settings, sleep: Callable[[fl
         warmed = burst(name, 3, 7)
         if warmed:
             runs[name] = stats.runs_per_burst(min(warmed.ms), settings.burst_ms)
-    for _ in range(settings.rounds):
+            round_ms += settings.gap + (runs[name] + 1) * min(warmed.ms)
+    for _ in range(stats.rounds_within(settings.rounds, LEAST_ROUNDS, settings.seconds, round_ms)):
         for name in workers:
             one = burst(name, runs.get(name, 0), 1)
             if one:
@@ -124,8 +130,8 @@ def fill_rows(rows: dict[str, Row], bursts: dict[str, list[Burst]]) -> None:
 
 def start(engine: str, model: Path, folder: Path, settings: Settings) -> process.Worker:
     folder.mkdir()
-    prepared = checked(process.prepare(engine, model, folder))["prepared"]
-    return process.Worker(engine, prepared, settings.threads, folder, settings.cpus)
+    prepared = checked(process.prepare(engine, model, folder, settings.cache))["prepared"]
+    return process.Worker(engine, prepared, settings.threads, folder, settings.cpus, settings.isa)
 
 
 def first_answer(worker: Asks, row: Row, folder: Path, given: Path, names: list[str], outputs: list[str],

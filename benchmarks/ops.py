@@ -1,62 +1,43 @@
-"""Each kernel by itself, beside the fused multiply-add peak that this machine reaches.
+"""Each kernel by itself, beside the multiply-add peak that this machine reaches, in float32 and in 8-bit integers.
 
 A row is a network of one layer, loaded through `Model`; its time is `Model.profile`'s: the clock around that step
 inside the program, one thread, median over the repeats, nothing subtracted.  Operands are warm from the run before, in
 whatever cache they fit.
 
-The peak is measured, not looked up: independent multiply-adds in registers, nothing else, sampled again after every layer
-because clocks move; the largest counts.  So is the bandwidth: numpy's copy between arrays that together are as large as
-what a layer reads and writes.  A layer's bound is the slower of the two, arithmetic at the peak or its bytes once at that
-bandwidth; `% of bound` is against that, and above 100 where a layer computes less than its MACs (Winograd) or mostly reads.
+The peaks are measured, not looked up: independent multiply-adds in registers, nothing else, before and after every turn of a
+layer's repeats, because clocks move; of the turns, the one with the median share of its own peak counts.  The bandwidth is
+that of numpy's copy between arrays that together are as large as what a layer reads and writes.  A layer's bound is the slower
+of the two, arithmetic at the peak or its bytes once at that bandwidth; `% of bound` is against that, and above 100 where a
+layer computes less than its MACs (Winograd) or mostly reads.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from benchmarks import report
 from benchmarks.harness import progress
+from benchmarks.layers import DTYPES, Layer, graph_of, layers
 from tinynet import kernels
-from tinynet.graph import Graph, Node, Tensor
 from tinynet.kernels import engine
 from tinynet.model import Model
 
 PEAK_TURNS = 20000            # about 0.1 ms
 # Working sets whose bandwidth is measured: L2, last-level cache, memory.  In L1 the call of the copy would count for more.
 SETS = {"L2": 640 << 10, "L3": 6 << 20, "memory": 128 << 20}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer on an image of size x size pixels (of `pixels` in one row, if given); a dense layer has size 1."""
-
-    group: str
-    kind: str
-    size: int
-    channels: int
-    filters: int
-    kernel: int = 1
-    stride: int = 1
-    count: int = 1               # how often the network has it: its weight in the group's total
-    pixels: int = 0
-
-    @property
-    def label(self) -> str:
-        if self.kind == "dense":
-            return f"{self.channels} -> {self.filters}"
-        if self.pixels:
-            return f"{self.pixels} pixels x {self.channels} -> {self.filters}"
-        return f"{self.size}x{self.size}x{self.channels} -> {self.filters}, {self.kernel}x{self.kernel} s{self.stride}"
+TURNS = 7                     # of a layer's repeats
+SECONDS = 0.25                # for one layer, where fewer than `--repeat` runs take that long: the slow levels
 
 
 @dataclass
 class OpRow:
-    """`bytes`: input, weights and output once each."""
+    """`bytes`: input, weights and output once each.  `gops`: 10^9 operations a second, two for each multiply-accumulate."""
 
+    dtype: str
     group: str
     layer: str
     isa: str
@@ -65,72 +46,35 @@ class OpRow:
     ms: float
     macs: int
     bytes: int
-    gflops: float
+    gops: float
     gbytes_per_s: float
-    percent_of_peak: float = 0.0
-    mac_per_cycle: float = 0.0       # if a cycle is two vector multiply-adds at the peak
-    bound: str = ""                  # "FMA", or where the bytes come from
+    peak_gops: float                 # at that time
+    percent_of_peak: float
+    mac_per_cycle: float             # if a cycle is two vector multiply-adds of float32 at their peak
+    bound: str = ""                  # "peak", or where the bytes come from
     percent_of_bound: float = 0.0
 
 
-# Image size, channels, filters, stride and count of MobileNet v1's depthwise + pointwise pairs.
-_V1 = [(112, 32, 64, 1, 1), (112, 64, 128, 2, 1), (56, 128, 128, 1, 1), (56, 128, 256, 2, 1), (28, 256, 256, 1, 1),
-       (28, 256, 512, 2, 1), (14, 512, 512, 1, 5), (14, 512, 1024, 2, 1), (7, 1024, 1024, 1, 1)]
-_RESNET18 = [(56, 64, 64, 1, 4), (56, 64, 128, 2, 1), (28, 128, 128, 1, 3), (28, 128, 256, 2, 1), (14, 256, 256, 1, 3),
-             (14, 256, 512, 2, 1), (7, 512, 512, 1, 3)]
-# 1x1 convolutions of whole tiles (192 is a multiple of 6 and 8 rows) whose operands fit L2: (K, N).
-_L2 = [(128, 64), (128, 256), (256, 64), (256, 128), (256, 256), (512, 64), (512, 128)]
-_DEPTHWISE_L2 = [(56, 32), (28, 96), (28, 128), (14, 256), (14, 512), (7, 960)]
-_DENSE = [(400, 120), (1024, 1000), (4096, 4096)]
-
-
-def layers() -> list[Layer]:
-    pointwise = [Layer("1x1 MobileNet v1", "conv2d", size // stride, c, n, count=count)
-                 for size, c, n, stride, count in _V1]
-    depthwise = [Layer("depthwise MobileNet v1", "depthwise_conv2d", size, c, c, 3, stride, count)
-                 for size, c, _, stride, count in _V1]
-    resnet = [Layer("3x3 ResNet-18", "conv2d", size, c, n, 3, stride, count) for size, c, n, stride, count in _RESNET18]
-    pointwise += [Layer("1x1 in L2", "conv2d", 1, k, n, pixels=192) for k, n in _L2]
-    depthwise += [Layer("depthwise 3x3 s1 in L2", "depthwise_conv2d", size, c, c, 3) for size, c in _DEPTHWISE_L2]
-    return pointwise + resnet + depthwise + [Layer("dense", "dense", 1, k, n) for k, n in _DENSE]
-
-
-def graph_of(layer: Layer) -> Graph:
-    """The network of this one layer; seeded noise as weights."""
-    rng = np.random.default_rng(0)
-    pad, out = layer.kernel // 2, (layer.size + 2 * (layer.kernel // 2) - layer.kernel) // layer.stride + 1
-    shapes = {"dense": ((1, layer.channels), (layer.filters, layer.channels), (1, layer.filters))}
-    image = (1, 1, layer.pixels, layer.channels) if layer.pixels else (1, layer.size, layer.size, layer.channels)
-    result = (1, 1, layer.pixels, layer.filters) if layer.pixels else (1, out, out, layer.filters)
-    shapes["conv2d"] = image, (layer.filters, layer.kernel, layer.kernel, layer.channels), result
-    shapes["depthwise_conv2d"] = image, (layer.kernel, layer.kernel, layer.channels), result
-    x, w, y = shapes[layer.kind]
-    attrs = {} if layer.kind == "dense" else {"strides": (layer.stride,) * 2, "pads": (pad,) * 4}
-    graph = Graph(inputs=["x"], outputs=["y"])
-    graph.add(Tensor("x", x))
-    graph.add(Tensor("w", w, data=rng.standard_normal(w, dtype=np.float32)))
-    graph.add(Tensor("b", (layer.filters,), data=rng.standard_normal(layer.filters, dtype=np.float32)))
-    graph.add(Tensor("y", y))
-    graph.nodes.append(Node(layer.kind, layer.label, ["x", "w", "b"], ["y"], attrs))
-    return graph
-
-
 class Peak:
-    """The level's multiply-add peak in registers: the fastest of all samples."""
+    """A level's multiply-add peak in registers.  int8: where there is no dot product of bytes, the multiply-adds are those
+    of 16-bit integers, as in the kernels."""
 
-    def __init__(self, isa: str):
-        self.isa, self.gflops = isa, 0.0
+    def __init__(self, isa: str, dtype: str = "float32"):
+        self.isa, self.dtype, self.gops = isa, dtype, 0.0
+        self._vector = engine.vector_floats(isa)
         for _ in range(20):
             self.sample()
 
-    def sample(self) -> None:
-        started = time.perf_counter_ns()
-        operations = engine.multiply_add(self.isa, PEAK_TURNS)
-        self.gflops = max(self.gflops, operations / (time.perf_counter_ns() - started))
+    def sample(self) -> tuple[float, float]:
+        """(10^9 operations a second, 10^9 cycles a second) now; `gops` keeps the fastest."""
+        floats = max(self._rate(engine.multiply_add) for _ in range(3))
+        gops = floats if self.dtype == "float32" else max(2 * self._rate(engine.multiply_add_int8) for _ in range(3))
+        self.gops = max(self.gops, gops)
+        return gops, floats / (4 * self._vector)
 
-    @property
-    def mac_per_cycle(self) -> int:
-        return 2 * engine.vector_floats(self.isa)
+    def _rate(self, function: Callable[[str, int], int]) -> float:
+        started = time.perf_counter_ns()
+        return function(self.isa, PEAK_TURNS) / (time.perf_counter_ns() - started)
 
 
 def bandwidths(repeat: int) -> dict[str, float]:
@@ -148,76 +92,88 @@ def bandwidths(repeat: int) -> dict[str, float]:
     return found
 
 
-def judge(row: OpRow, peak: Peak, bandwidth: dict[str, float]) -> None:
-    """Fill in what depends on the machine's limits."""
+def judge(row: OpRow, bandwidth: dict[str, float]) -> None:
+    """Fill in what depends on the bandwidth."""
     place = next((name for name, nbytes in SETS.items() if row.bytes <= 3 * nbytes // 2), "memory")
-    arithmetic, moving = 2e-6 * row.macs / peak.gflops, 1e-6 * row.bytes / bandwidth[place]
-    row.bound = "FMA" if arithmetic >= moving else place
-    row.percent_of_peak = 100 * row.gflops / peak.gflops
-    row.mac_per_cycle = peak.mac_per_cycle * row.gflops / peak.gflops
+    arithmetic, moving = 2e-6 * row.macs / row.peak_gops, 1e-6 * row.bytes / bandwidth[place]
+    row.bound = "peak" if arithmetic >= moving else place
     row.percent_of_bound = 100 * max(arithmetic, moving) / row.ms
 
 
-def measure(layer: Layer, isa: str, repeat: int) -> OpRow:
-    graph = graph_of(layer)
+def measure(layer: Layer, peak: Peak, repeat: int) -> OpRow:
+    graph = graph_of(layer, peak.dtype)
     model = Model(graph, threads=1)
-    model.profile(repeat=3)
-    steps = model.profile(repeat=repeat)
-    ms, macs = sum(s.ms for s in steps), sum(s.macs for s in steps)
-    moved = sum(4 * t.size for t in graph.tensors.values())
-    return OpRow(layer.group, layer.label, isa, "+".join(s.kernel for s in steps), layer.count, ms, macs, moved,
-                 2e-6 * macs / ms, 1e-6 * moved / ms)
+    warm = sum(s.ms for s in model.profile(repeat=3))
+    once = max(1, min(repeat, int(1e3 * SECONDS / warm)) // TURNS)
+    turns = []
+    before = peak.sample()
+    for _ in range(TURNS):
+        steps = model.profile(repeat=once)
+        after = peak.sample()
+        turns.append((sum(s.ms for s in steps), *map(max, before, after)))
+        before = after
+    ms, peak_gops, cycles = sorted(turns, key=lambda turn: turn[0] * turn[1])[TURNS // 2]
+    macs = sum(s.macs for s in steps)
+    moved = sum(t.size * np.dtype(t.dtype).itemsize for t in graph.tensors.values())
+    gops = 2e-6 * macs / ms
+    kernel = "+".join(s.kernel for s in steps)
+    return OpRow(peak.dtype, layer.group, layer.label, peak.isa, kernel, layer.count, ms, macs, moved, gops,
+                 1e-6 * moved / ms, peak_gops, 100 * gops / peak_gops, gops / 2 / cycles)
 
 
-def group_rows(rows: Iterable[OpRow], peaks: dict[str, float]) -> list[dict[str, object]]:
-    """All layers of a group together, each as often as the network has it: total work over total time."""
-    totals: dict[tuple[str, str], tuple[int, float]] = {}
+def group_rows(rows: Iterable[OpRow]) -> list[dict[str, object]]:
+    """All layers of a group together, each as often as the network has it: total work over total time; and its least layer."""
+    groups: dict[tuple[str, str, str], list[OpRow]] = {}
     for row in rows:
-        macs, ms = totals.get((row.group, row.isa), (0, 0.0))
-        totals[row.group, row.isa] = macs + row.count * row.macs, ms + row.count * row.ms
-    groups = []
-    for (group, isa), (macs, ms) in totals.items():
-        gflops = 2e-6 * macs / ms
-        groups.append({"group": group, "isa": isa, "gflops": gflops, "percent_of_peak": 100 * gflops / peaks[isa]})
-    return groups
+        groups.setdefault((row.dtype, row.group, row.isa), []).append(row)
+    return [{"dtype": dtype, "group": group, "isa": isa, **{
+        name: sum(r.count * r.ms * getattr(r, name) for r in own) / sum(r.count * r.ms for r in own)
+        for name in ("gops", "percent_of_peak", "mac_per_cycle")}, **{
+        f"least_{name}": min(getattr(r, name) for r in own) for name in ("percent_of_peak", "mac_per_cycle")}}
+        for (dtype, group, isa), own in groups.items()]
 
 
-def measure_level(isa: str, repeat: int, bandwidth: dict[str, float]) -> tuple[list[OpRow], float]:
+def measure_level(isa: str, repeat: int, bandwidth: dict[str, float], dtype: str = "float32") -> tuple[list[OpRow], float]:
     """Rows and peak of one level."""
-    rows, peak = [], Peak(isa)
+    rows, peak = [], Peak(isa, dtype)
     with kernels.use_isa(isa):
-        for layer in layers():
-            rows.append(measure(layer, isa, repeat))
-            peak.sample()
-    for row in rows:
-        judge(row, peak, bandwidth)
-    return rows, peak.gflops
+        for layer in layers(dtype):
+            rows.append(measure(layer, peak, repeat))
+            judge(rows[-1], bandwidth)
+    return rows, peak.gops
+
+
+def print_rows(rows: list[OpRow], groups: list[dict[str, object]]) -> None:
+    header = ("type", "layers", "layer", "ISA", "kernel", "count", "us", "GOP/s", "kB", "GB/s", "MAC/cycle", "% of peak",
+              "bound", "% of bound")
+    print(report.grid(header, [
+        (r.dtype, r.group, r.layer, r.isa, r.kernel, str(r.count), report.number(1e3 * r.ms), f"{r.gops:.1f}",
+         f"{r.bytes / 1e3:.0f}", f"{r.gbytes_per_s:.1f}", f"{r.mac_per_cycle:.1f}", f"{r.percent_of_peak:.0f}", r.bound,
+         f"{r.percent_of_bound:.0f}") for r in rows], left=5))
+    print()
+    keys = ("gops", "percent_of_peak", "least_percent_of_peak", "mac_per_cycle", "least_mac_per_cycle")
+    print(report.grid(("type", "layers together", "ISA", "GOP/s", "% of peak", "least layer", "MAC/cycle", "least layer"),
+                      [(g["dtype"], g["group"], g["isa"], *(f"{g[key]:.1f}" for key in keys)) for g in groups], left=3))
+    print()
 
 
 def main(levels: list[str] | None, repeat: int, json_name: str | None) -> int:
     rows: list[OpRow] = []
-    peaks: dict[str, float] = {}
+    peaks: dict[str, dict[str, float]] = {}
     bandwidth = bandwidths(repeat)
-    for isa in levels or kernels.available(integers=False):
-        progress(f"{isa} ...")
-        found, peaks[isa] = measure_level(isa, repeat, bandwidth)
-        rows += found
-    header = ("layers", "layer", "ISA", "kernel", "count", "us", "GFLOP/s", "kB", "GB/s", "MAC/cycle", "% of peak", "bound",
-              "% of bound")
-    print(report.grid(header, [
-        (r.group, r.layer, r.isa, r.kernel, str(r.count), report.number(1e3 * r.ms), f"{r.gflops:.1f}",
-         f"{r.bytes / 1e3:.0f}", f"{r.gbytes_per_s:.1f}", f"{r.mac_per_cycle:.1f}", f"{r.percent_of_peak:.0f}", r.bound,
-         f"{r.percent_of_bound:.0f}") for r in rows], left=4))
-    groups = group_rows(rows, peaks)
-    print()
-    print(report.grid(("layers together", "ISA", "GFLOP/s", "% of peak"),
-                      [(g["group"], g["isa"], f"{g['gflops']:.1f}", f"{g['percent_of_peak']:.0f}") for g in groups],
-                      left=2))
-    print()
-    print("measured peak, GFLOP/s: " + ", ".join(f"{isa} {peak:.1f}" for isa, peak in peaks.items()))
+    for dtype in DTYPES:
+        peaks[dtype] = {}
+        for isa in levels or kernels.available(integers=dtype == "int8"):
+            progress(f"{dtype}, {isa} ...")
+            found, peaks[dtype][isa] = measure_level(isa, repeat, bandwidth, dtype)
+            rows += found
+    groups = group_rows(rows)
+    print_rows(rows, groups)
+    for dtype, found in peaks.items():
+        print(f"measured peak, {dtype}, GOP/s: " + ", ".join(f"{isa} {peak:.1f}" for isa, peak in found.items()))
     print("measured copy, GB/s: " + ", ".join(f"{name} {rate:.1f}" for name, rate in bandwidth.items()))
     if json_name:
-        values = {"threads": 1, "repeat": repeat, "peaks_gflops": peaks, "copy_gbytes_per_s": bandwidth, "groups": groups,
+        values = {"threads": 1, "repeat": repeat, "peaks_gops": peaks, "copy_gbytes_per_s": bandwidth, "groups": groups,
                   "rows": [asdict(row) for row in rows]}
         progress(f"written: {report.write_json(json_name, 'ops', values)}")
     return 0

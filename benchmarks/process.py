@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -29,18 +30,25 @@ def command(engine: str, *arguments: Any) -> list[str]:
     return [python_of(engine), "-P", str(WORKER), *map(str, arguments)]
 
 
+def limits(engine: str, isa: str) -> dict[str, str] | None:
+    """Environment that keeps the engine from using more than an instruction set level; None if nothing does."""
+    if engine == OURS:
+        return {"TINYNET_ISA": isa} if isa else {}
+    return getattr(importlib.import_module(f"benchmarks.engines.{engine}"), "LIMITS", {}).get(isa)
+
+
 def last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "nothing on stderr")
 
 
-def prepare(engine: str, model: Path, folder: Path) -> dict[str, Any]:
-    """{"prepared": path}, or {"skip": ...} or {"error": ...}."""
+def prepare(engine: str, model: Path, folder: Path, cache: Path | None = None) -> dict[str, Any]:
+    """{"prepared": path}, or {"skip": ...} or {"error": ...}; `cache`: where conversions are kept."""
     log = folder / "prepare.log"
     with log.open("wb") as errors:
         try:
-            done = subprocess.run(command(engine, "prepare", engine, model, folder), stdout=subprocess.PIPE,
-                                  stderr=errors, stdin=subprocess.DEVNULL, timeout=PATIENCE)
+            done = subprocess.run(command(engine, "prepare", engine, model, folder, *([cache] if cache else [])),
+                                  stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             return {"error": f"conversion took more than {PATIENCE} s"}
         except OSError as error:
@@ -54,12 +62,13 @@ def prepare(engine: str, model: Path, folder: Path) -> dict[str, Any]:
 class Worker:
     """One engine with one model in a process of its own."""
 
-    def __init__(self, engine: str, prepared: str, threads: int, folder: Path, cpus: tuple[int, ...] = ()):
+    def __init__(self, engine: str, prepared: str, threads: int, folder: Path, cpus: tuple[int, ...] = (), isa: str = ""):
         self.log = folder / "serve.log"
         pin = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
         with self.log.open("wb") as errors:
             self.process = subprocess.Popen(command(engine, "serve", engine, prepared, threads), stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=errors, preexec_fn=pin)
+                                            stdout=subprocess.PIPE, stderr=errors, preexec_fn=pin,
+                                            env=os.environ | (limits(engine, isa) or {}))
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
 
     def ask(self, do: str, **values: Any) -> dict[str, Any]:

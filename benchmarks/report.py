@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, stats
+from benchmarks import machine, process, stats
 from benchmarks.harness import Row, Settings
 from benchmarks.process import OURS
 
@@ -17,17 +17,34 @@ RESULTS = Path(__file__).parent / "results"
 VERSION = 1
 
 
-def write_json(name: str, command: str, values: dict[str, Any]) -> Path:
-    """One results file.  A bare file name goes to benchmarks/results/."""
+def path_of(name: str) -> Path:
+    """Of a results file.  A bare file name goes to benchmarks/results/."""
     path = Path(name)
-    if path.name == name:
-        path = RESULTS / name
-    path = path.with_suffix(".json")
+    return (RESULTS / name if path.name == name else path).with_suffix(".json")
+
+
+def write_json(name: str, command: str, values: dict[str, Any]) -> Path:
+    """One results file; it is replaced as a whole, so that what ends this program leaves the old one or the new one."""
+    path = path_of(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"version": VERSION, "command": command, "date": datetime.now(UTC).date().isoformat(),
              "machine": machine.describe(), **values}
-    path.write_text(json.dumps(whole, indent=1) + "\n")
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(whole, indent=1) + "\n")
+    unfinished.replace(path)
     return path
+
+
+def read_rows(name: str, settings: Settings) -> list[Row]:
+    """Rows of a results file that exists, to continue it.  ValueError if it was measured otherwise."""
+    path = path_of(name)
+    if not path.exists():
+        return []
+    values = json.loads(path.read_text())
+    for key, wanted in (("threads", settings.threads), ("isa", settings.isa)):
+        if values.get(key, "") != wanted:
+            raise ValueError(f"{path.name}: it holds {key} {values.get(key, '')!r}, expected {wanted!r}: name another file")
+    return [Row(**row) for row in values["rows"]]
 
 
 def comparison(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
@@ -38,10 +55,12 @@ def comparison(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
             options = importlib.import_module(f"benchmarks.engines.{row.engine}").OPTIONS
             engines[row.engine] = {"version": row.version, "options": options}
     integers = {row.spread is not None for row in rows if row.error is not None}
+    peers = [name for name in engines if name != OURS]
+    limited = [name for name in peers if process.limits(name, settings.isa) is not None] if settings.isa else []
     precision = "mixed" if len(integers) == 2 else "int8" if True in integers else "float32"
-    return {"precision": precision, "threads": settings.threads, "rounds": settings.rounds, "burst_ms": settings.burst_ms,
-            "gap_ms": settings.gap, "pinned": bool(settings.cpus), "engines": engines,
-            "rows": [row.to_json() for row in rows]}
+    return {"precision": precision, "threads": settings.threads, "rounds": settings.rounds, "seconds": settings.seconds,
+            "burst_ms": settings.burst_ms, "isa": settings.isa, "limited": limited, "gap_ms": settings.gap,
+            "pinned": bool(settings.cpus), "engines": engines, "rows": [row.to_json() for row in rows]}
 
 
 def grid(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -76,7 +95,7 @@ def row_cells(row: Row) -> list[str]:
                                                   row.first_ms, rss)), error]
 
 
-def best_ratios(rows: Sequence[Row]) -> dict[str, tuple[float, str]]:
+def best_ratios(rows: Iterable[Row]) -> dict[str, tuple[float, str]]:
     """Model -> (smallest ratio, that peer), over the peers that were right, by their medians."""
     best: dict[str, tuple[float, str]] = {}
     for row in rows:
@@ -85,8 +104,9 @@ def best_ratios(rows: Sequence[Row]) -> dict[str, tuple[float, str]]:
     return best
 
 
-def verdict(rows: Sequence[Row]) -> str:
-    best = best_ratios(rows)
+def verdict(rows: Sequence[Row], peers: Sequence[str] | None = None) -> str:
+    """In words; `peers`: only these (default: all)."""
+    best = best_ratios(row for row in rows if peers is None or row.engine in peers)
     if not best:
         return "no model has a right answer from tinynet and from a peer"
     mean = stats.geometric_mean([ratio for ratio, _ in best.values()])

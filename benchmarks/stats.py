@@ -67,3 +67,8 @@ def geometric_mean(values: Sequence[float]) -> float:
 def runs_per_burst(ms: float, burst_ms: float, least: int = 3, most: int = 2000) -> int:
     """How many runs fill `burst_ms`, if one takes `ms`."""
     return max(least, min(most, math.ceil(burst_ms / max(ms, 1e-6))))
+
+
+def rounds_within(most: int, least: int, seconds: float, round_ms: float) -> int:
+    """How many rounds of that length fit, at most `most`; at least `least` unless `most` is less."""
+    return min(most, max(least, int(1e3 * seconds / max(round_ms, 1e-6))))

@@ -1,4 +1,4 @@
-"""The tables of README.md, generated from the JSON files in results/, and the list of operators in the project's README.md."""
+"""The tables of README.md, from the JSON files in results/; in the project's README.md a short one and the operators."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report
+from benchmarks import report, stats
 from benchmarks.harness import Row
+from benchmarks.process import OURS
 
 README = Path(__file__).parent / "README.md"
 START, END = "<!-- results: written by `python -m benchmarks table` -->", "<!-- end of results -->"
 PROJECT = Path(__file__).parent.parent / "README.md"
 OPERATORS_START = "<!-- operators: written by `python -m benchmarks table` -->"
 OPERATORS_END = "<!-- end of operators -->"
+SUMMARY_START = "<!-- speed: written by `python -m benchmarks table` -->"
+SUMMARY_END = "<!-- end of speed -->"
 NOTHING = "No results are committed yet."
 
 
@@ -37,28 +40,64 @@ def rows_of(result: dict[str, Any]) -> list[Row]:
 
 
 def cell(row: Row | None, best: bool) -> str:
+    """Median / minimum in ms."""
     if row is None or row.median_ms is None:
         return "-"
     if not row.correct:
         return "wrong"
-    text = report.number(row.median_ms)
-    if row.ratio is not None:
-        text += f" ({row.ratio:.2f})"
+    text = f"{report.number(row.median_ms)} / {report.number(row.min_ms)}"
     return f"**{text}**" if best else text
 
 
+def start_cell(row: Row | None) -> str:
+    """Load + first run in ms, peak memory in MiB."""
+    if row is None or row.load_ms is None or row.first_ms is None or row.peak_rss_bytes is None:
+        return "-"
+    return f"{report.number(row.load_ms)} + {report.number(row.first_ms)}, {row.peak_rss_bytes / 2**20:.0f}"
+
+
 def comparison_table(result: dict[str, Any]) -> str:
-    """One line per model, one column per engine: median ms (ratio to tinynet); the fastest that is right is bold."""
+    """One line per model, one column per engine; on one thread also what starting costs.  The fastest that is right is bold."""
     rows = rows_of(result)
     engines = [e for e in dict.fromkeys(r.engine for r in rows) if any(r.engine == e and r.median_ms is not None for r in rows)]
-    lines = ["| model | " + " | ".join(f"{e} {version(result, e)}" for e in engines) + " |",
-             "|---|" + "---|" * len(engines)]
-    for model in dict.fromkeys(r.model for r in rows):
-        mine = {r.engine: r for r in rows if r.model == model}
+    heads = [f"{e} {version(result, e)}" for e in engines]
+    by_model = {m: {r.engine: r for r in rows if r.model == m} for m in dict.fromkeys(r.model for r in rows)}
+    best = report.best_ratios(rows)
+    lines = [heading(["model, median / minimum in ms", *heads, "best right peer / tinynet"])]
+    for model, mine in by_model.items():
         right = {e: r.median_ms for e, r in mine.items() if r.correct and r.median_ms is not None}
         fastest = min(right, key=lambda e: right[e]) if right else None
-        lines.append(f"| {model} | " + " | ".join(cell(mine.get(e), e == fastest) for e in engines) + " |")
-    return "\n".join([*lines, "", sentence(report.verdict(rows))])
+        ratio = f"{best[model][0]:.2f} ({best[model][1]})" if model in best else "-"
+        lines.append(line([model, *(cell(mine.get(e), e == fastest) for e in engines), ratio]))
+    lines += ["", sentence(report.verdict(rows)), *limited(result, rows)]
+    if result["threads"] == 1 and not result.get("isa"):
+        lines += ["", heading(["model, load + first run in ms, peak memory in MiB", *heads])]
+        lines += [line([model, *(start_cell(mine.get(e)) for e in engines)]) for model, mine in by_model.items()]
+    return "\n".join(lines)
+
+
+def limited(result: dict[str, Any], rows: list[Row]) -> list[str]:
+    """Which peers were kept to the instruction set, and how tinynet compares with those."""
+    isa = result.get("isa")
+    if not isa:
+        return []
+    free = [e for e in result["engines"] if e not in (*result["limited"], OURS)]
+    text = f"tinynet was limited to {isa}, and so were {_names(result['limited'])}; {_names(free)} could not be."
+    alone = [f"Of the limited ones alone: {report.verdict(rows, result['limited'])}."] if result["limited"] else []
+    return ["", text, *alone]
+
+
+def _names(names: Iterable[str]) -> str:
+    *most, last = list(names) or ["none"]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def heading(cells: list[str]) -> str:
+    return line(cells) + "\n|" + "---|" * len(cells)
 
 
 def sentence(text: str) -> str:
@@ -70,10 +109,23 @@ def version(result: dict[str, Any], engine: str) -> str:
 
 
 def ops_table(result: dict[str, Any]) -> str:
-    lines = ["| layers | ISA | GFLOP/s | % of measured peak |", "|---|---|---|---|"]
-    for group in result["groups"]:
-        lines.append(f"| {group['group']} | {group['isa']} | {group['gflops']:.1f} | {group['percent_of_peak']:.0f} |")
-    return "\n".join(lines)
+    """One table per element type: a line per group of layers, a column per level."""
+    parts = []
+    for dtype in dict.fromkeys(g["dtype"] for g in result["groups"]):
+        own = {(g["group"], g["isa"]): g for g in result["groups"] if g["dtype"] == dtype}
+        levels = list(dict.fromkeys(isa for _, isa in own))
+        parts.append(heading([f"{dtype}: GOP/s, % of peak (least layer), MAC/cycle (least layer)", *levels]))
+        names = dict.fromkeys(group for group, _ in own)
+        parts += [line([group, *(ops_cell(own.get((group, isa))) for isa in levels)]) for group in names]
+        parts += [line(["measured peak, GOP/s", *(f"{result['peaks_gops'][dtype][isa]:.0f}" for isa in levels)]), ""]
+    return "\n".join(parts[:-1])
+
+
+def ops_cell(group: dict[str, Any] | None) -> str:
+    if group is None:
+        return "-"
+    return (f"{report.number(group['gops'])}, {group['percent_of_peak']:.0f} ({group['least_percent_of_peak']:.0f}), "
+            f"{report.number(group['mac_per_cycle'])} ({report.number(group['least_mac_per_cycle'])})")
 
 
 def size_table(result: dict[str, Any]) -> str:
@@ -82,10 +134,20 @@ def size_table(result: dict[str, Any]) -> str:
 
 
 def scaling_table(result: dict[str, Any]) -> str:
-    lines = ["| model | threads | size | median ms | GFLOP/s |", "|---|---|---|---|---|"]
-    return "\n".join(lines + [
-        f"| {r['model']} | {r['threads']} | {r['size']} | {report.number(r['median_ms'])} | "
-        f"{2e-6 * r['macs'] / r['median_ms']:.1f} |" for r in result["rows"]])
+    """Median ms and GFLOP/s: a line per network and engine, a column per size or number of threads; above it the plot."""
+    rows = result["rows"]
+    columns = sorted({(r["threads"], r["size"]) for r in rows})
+    names = [f"{size} pixels" if threads == 1 else f"{size}, {threads} threads" for threads, size in columns]
+    lines = ["![time against input size and against threads](results/scaling.png)", "",
+             heading(["model, median ms (GFLOP/s)", "engine", *names])]
+    for model, engine in dict.fromkeys((r["model"], r["engine"]) for r in rows):
+        own = {(r["threads"], r["size"]): r for r in rows if (r["model"], r["engine"]) == (model, engine)}
+        lines.append(line([model, engine, *(scaling_cell(own.get(key)) for key in columns)]))
+    return "\n".join(lines)
+
+
+def scaling_cell(row: dict[str, Any] | None) -> str:
+    return "-" if row is None else f"{report.number(row['median_ms'])} ({2e-6 * row['macs'] / row['median_ms']:.0f})"
 
 
 # Reasons that differ for each test -> what they have in common.  Of an element type, the type is listed, not the operators.
@@ -161,8 +223,8 @@ def section(result: dict[str, Any]) -> str:
     machine = result["machine"]
     threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}" if "threads" in result else ""
     precision = result.get("precision", "")
-    title = ", ".join(filter(None, [result["command"], precision.replace("float32", ""), threads, machine["cpu"],
-                                    result["date"]]))
+    title = ", ".join(filter(None, [result["command"], precision.replace("float32", ""), threads, result.get("isa"),
+                                    machine["cpu"], result["date"]]))
     return f"### {title}\n\n{TABLES[result['command']](result)}\n"
 
 
@@ -180,6 +242,31 @@ def replace_table(text: str, table: str, start: str = START, end: str = END) -> 
     return before + table + after
 
 
+def summary(results: Iterable[dict[str, Any]]) -> str:
+    """One line per model: best right peer / tinynet of every `peers` result without a limit of the instruction set."""
+    columns: dict[tuple[str, int], dict[str, tuple[float, str]]] = {}
+    for result in results:
+        if result["command"] == "peers" and not result.get("isa"):
+            if best := report.best_ratios(rows_of(result)):
+                columns.setdefault((result.get("precision", "float32"), result["threads"]), {}).update(best)
+    order = sorted(columns)
+    names = [f"{precision}, {threads} thread{'s' * (threads > 1)}" for precision, threads in order]
+    lines = [heading(["best peer / tinynet", *names])]
+    for model in dict.fromkeys(m for key in order for m in columns[key]):
+        found = [columns[key].get(model) for key in order]
+        lines.append(line([model, *(f"{f[0]:.2f} ({f[1]})" if f else "" for f in found)]))
+    means = [stats.geometric_mean([ratio for ratio, _ in columns[key].values()]) for key in order]
+    lines.append(line(["geometric mean", *(f"{mean:.2f}" for mean in means)]))
+    return "\n".join(lines) if order else NOTHING
+
+
+def with_summary(text: str, results: Iterable[dict[str, Any]]) -> str:
+    """The project's README with the short table, if it has a place for it."""
+    if SUMMARY_START not in text:
+        return text
+    return replace_table(text, f"{SUMMARY_START}\n\n{summary(results)}\n\n{SUMMARY_END}", SUMMARY_START, SUMMARY_END)
+
+
 def with_operators(text: str) -> str:
     """The project's README with the importer's own list of operators."""
     from tinynet.converters.supported import markdown
@@ -188,5 +275,6 @@ def with_operators(text: str) -> str:
 
 
 def main(folder: Path = report.RESULTS, readme: Path = README, project: Path = PROJECT) -> None:
-    readme.write_text(replace_table(readme.read_text(), generated(load(folder))))
-    project.write_text(with_operators(project.read_text()))
+    results = load(folder)
+    readme.write_text(replace_table(readme.read_text(), generated(results)))
+    project.write_text(with_summary(with_operators(project.read_text()), results))

@@ -1,7 +1,7 @@
 """The process that one engine runs in.  Run by path, with that engine's python:
 
-    python -P worker.py prepare ENGINE MODEL FOLDER       converts; the last line of stdout is a JSON object
-    python -P worker.py serve ENGINE PREPARED THREADS     obeys one JSON line after another, answers each with one
+    python -P worker.py prepare ENGINE MODEL FOLDER [CACHE]  converts; the last line of stdout is a JSON object
+    python -P worker.py serve ENGINE PREPARED THREADS        obeys one JSON line after another, answers each with one
 
 Requests of `serve`, in this order:
     {"do": "load"}                          -> {"ms", "import_ms", "version"}
@@ -113,7 +113,7 @@ def main(arguments: list[str]) -> None:
     # Last, so that an installed tinynet is found before the source tree.
     sys.path.append(str(Path(__file__).resolve().parent.parent))
     stream = private_stdout()
-    command, name, path, last = arguments
+    command, name, path, last, *cache = arguments
     adapter = importlib.import_module(f"benchmarks.engines.{name}")
 
     def reply(values: dict[str, Any]) -> None:
@@ -123,7 +123,9 @@ def main(arguments: list[str]) -> None:
         stream.flush()
 
     if command == "prepare":
-        reply(answer(lambda: {"prepared": str(adapter.prepare(Path(path), Path(last)))}))
+        from benchmarks import conversions
+
+        reply(answer(conversions.prepare, adapter, Path(path), Path(last), Path(cache[0]) if cache else None))
         return
     threads = int(last)
     if getattr(adapter, "LIMIT_BY_AFFINITY", False):

@@ -11,6 +11,9 @@ An adapter is a module with:
     Engine.bind(inputs)          takes {ONNX input name: array} in the order of the source, wraps them; not timed
     Engine.run()                 one inference up to results that numpy can read; this is what is timed
     Engine.outputs()             -> arrays in the order of the ONNX outputs, or {ONNX output name: array}
+    CACHED                       optional, True: `prepare` converts, and what it writes is kept between runs (conversions.py)
+    LIMITS                       optional, {instruction set level of tinynet: environment variables that keep the engine's
+                                 kernels to it}
     LIMIT_BY_AFFINITY            optional, True: the process may use only `threads` CPUs, set before the import
 
 Numpy, this package's standard-library-only modules and the engine itself are all that may be imported.  `Skip(reason)`

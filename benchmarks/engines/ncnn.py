@@ -9,6 +9,7 @@ import numpy as np
 
 PIP = "ncnn pnnx onnx"
 OPTIONS = "pnnx fp16=0; fp16, bf16 and int8 options off, light mode"
+CACHED = True
 OFF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed",
        "use_int8_inference", "use_int8_packed", "use_int8_storage", "use_int8_arithmetic", "use_vulkan_compute")
 
@@ -38,6 +39,9 @@ def prepare(model: Path, folder: Path) -> Path:
     target = folder / (model.stem + ".ncnn.param")
     if done.returncode or not target.exists():
         raise Skip(f"pnnx failed with exit code {done.returncode}: {done.stdout.strip().splitlines()[-1:]}")
+    for file in folder.iterdir():           # pnnx's own forms hold the weights twice more
+        if file.name not in (target.name, target.with_suffix(".bin").name):
+            file.unlink()
     return target
 
 

@@ -9,6 +9,7 @@ import numpy as np
 PIP = "opencv-python-headless"
 OPTIONS = "ENGINE_AUTO; threads limited by CPU affinity"
 LIMIT_BY_AFFINITY = True
+LIMITS = {"avx2": {"OPENCV_CPU_DISABLE": "AVX512-SKX,AVX512-ICL"}}
 
 
 def prepare(model: Path, folder: Path) -> Path:

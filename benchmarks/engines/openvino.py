@@ -12,6 +12,9 @@ import numpy as np
 
 PIP = "openvino"
 OPTIONS = "INFERENCE_PRECISION_HINT f32, LATENCY, one stream, IR file"
+CACHED = True
+# oneDNN's layers; a few of the plugin's own, such as softmax, have no switch in release builds.
+LIMITS = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
 
 
 def prepare(model: Path, folder: Path) -> Path:

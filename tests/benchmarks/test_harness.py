@@ -55,6 +55,13 @@ def test_there_is_a_pause_before_each_burst_only_with_threads():
         assert pauses == [pause, pause]
 
 
+def test_rounds_are_fewer_where_they_would_take_too_long():
+    for ms, seconds, rounds in [(1.0, 15.0, 30), (100.0, 12.0, 30), (100.0, 8.0, 20), (1000.0, 8.0, harness.LEAST_ROUNDS)]:
+        calls = []
+        harness.interleave({"a": Fake("a", calls, ms)}, Settings(seconds=seconds), sleep=lambda s: None)
+        assert len(calls) == rounds + 1, ms
+
+
 def rows_with(**correct):
     return {name: Row("net", name, correct=right) for name, right in correct.items()}
 

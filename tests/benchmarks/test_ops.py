@@ -3,32 +3,44 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import ops
-from benchmarks.ops import Layer, OpRow
+from benchmarks import layers, ops
+from benchmarks.layers import Layer
+from benchmarks.ops import OpRow
 from tinynet import kernels, reference
 from tinynet.kernels import engine
 from tinynet.model import Model, random_inputs
 
 
+@pytest.mark.parametrize("dtype", layers.DTYPES)
 @pytest.mark.parametrize("layer", [
     Layer("g", "conv2d", 5, 6, 20), Layer("g", "conv2d", 6, 5, 18, 3, 2), Layer("g", "depthwise_conv2d", 7, 20, 20, 3),
-    Layer("g", "depthwise_conv2d", 8, 20, 20, 3, 2), Layer("g", "dense", 1, 30, 20)], ids=lambda layer: layer.label)
-def test_one_layer_network_computes_that_layer(layer):
-    graph = ops.graph_of(layer)
+    Layer("g", "depthwise_conv2d", 8, 20, 20, 3, 2), Layer("g", "dense", 1, 30, 20),
+    Layer("g", "conv2d", 1, 9, 20, pixels=7)], ids=lambda layer: layer.label)
+def test_one_layer_network_computes_that_layer(layer, dtype):
+    graph = layers.graph_of(layer, dtype)
     model = Model(graph, threads=1)
     x = random_inputs(model)
-    np.testing.assert_allclose(model.run(x)["y"], reference.run(graph, x)["y"], rtol=1e-4, atol=1e-4)
-    row = ops.measure(layer, "any", 2)
-    out = layer.size // layer.stride
+    tolerance = 0 if dtype == "int8" else 1e-4
+    y = model.run(x)["y"]
+    np.testing.assert_allclose(y, reference.run(graph, x)["y"], rtol=tolerance, atol=tolerance)
+    assert len(np.unique(y)) > 15                           # 8-bit sums are neither all zero nor all clamped
+    row = ops.measure(layer, ops.Peak("scalar", dtype), 2)
+    out = layer.pixels or (layer.size // layer.stride) ** 2
     taps = layer.kernel**2 * (1 if layer.kind == "depthwise_conv2d" else layer.channels)
-    assert row.macs == out * out * layer.filters * taps
-    assert row.bytes == 4 * sum(t.size for t in graph.tensors.values())
-    assert row.gflops == pytest.approx(2e-6 * row.macs / row.ms)
+    assert row.macs == out * layer.filters * taps
+    width = {"float32": 4, "int8": 1}[dtype]
+    constants = 4 * layer.filters * (2 if dtype == "int8" else 1)
+    x, w, y = (int(np.prod(s)) for s in layers.shapes_of(layer))
+    assert row.bytes == width * (x + w + y) + constants
+    assert row.gops == pytest.approx(2e-6 * row.macs / row.ms)
+    assert row.percent_of_peak == pytest.approx(100 * row.gops / row.peak_gops) and row.mac_per_cycle > 0
+    assert row.kernel.startswith("q_") == (dtype == "int8")
 
 
-def test_layers_are_all_the_1x1_and_depthwise_work_of_mobilenet_v1():
+@pytest.mark.parametrize("dtype", layers.DTYPES)
+def test_layers_are_all_the_1x1_and_depthwise_work_of_mobilenet_v1(dtype):
     def macs(group):
-        found = [layer for layer in ops.layers() if layer.group == group]
+        found = [layer for layer in layers.layers(dtype) if layer.group == group]
         return sum(layer.count for layer in found), found
 
     count, pointwise = macs("1x1 MobileNet v1")
@@ -42,15 +54,30 @@ def test_layers_are_all_the_1x1_and_depthwise_work_of_mobilenet_v1():
     assert total == pytest.approx(0.0306 * 569e6, rel=0.01)
 
 
+@pytest.mark.parametrize(("dtype", "least"), [("float32", 128), ("int8", 256)])
+def test_layers_in_l2_are_whole_tiles_that_fit(dtype, least):
+    found = [layer for layer in layers.layers(dtype) if layer.group == "1x1 in L2"]
+    assert len(found) > 4
+    for layer in found:
+        assert layer.channels >= least and layer.filters % 64 == 0 and layer.pixels % 48 == 0
+        assert sum(t.size for t in layers.graph_of(layer, dtype).tensors.values()) * (4 if dtype == "float32" else 1) <= 1 << 20
+
+
 @pytest.mark.parametrize("isa", kernels.available(integers=False))
 def test_peak_counts_every_multiply_add(isa):
     lanes = engine.vector_floats(isa)
     assert engine.multiply_add(isa, 7) == 7 * engine.multiply_add(isa, 1) > 0
     assert engine.multiply_add(isa, 1) % (2 * lanes) == 0
     peak = ops.Peak(isa)
-    before = peak.gflops
-    peak.sample()
-    assert peak.gflops >= before > 0
+    before = peak.gops
+    gops, cycles = peak.sample()
+    assert peak.gops == max(before, gops) and cycles == pytest.approx(gops / (4 * lanes))
+
+
+@pytest.mark.parametrize("isa", kernels.available())
+def test_peak_of_integers_counts_multiply_accumulates(isa):
+    assert engine.multiply_add_int8(isa, 7) == 7 * engine.multiply_add_int8(isa, 1) > 0
+    assert ops.Peak(isa, "int8").gops > 0
 
 
 def test_unknown_level_is_an_error():
@@ -60,28 +87,31 @@ def test_unknown_level_is_an_error():
         engine.vector_floats("avx9")
 
 
-def test_bound_is_the_slower_of_arithmetic_and_bytes():
-    class Peak:
-        gflops, mac_per_cycle = 100.0, 32
+def row_of(macs, nbytes, ms, peak=100.0, group="g", count=1):
+    gops = 2e-6 * macs / ms
+    return OpRow("float32", group, "l", "avx2", "k", count, ms, macs, nbytes, gops, 1e-6 * nbytes / ms, peak,
+                 100 * gops / peak, gops)
 
+
+def test_bound_is_the_slower_of_arithmetic_and_bytes():
     bandwidth = {"L2": 50.0, "L3": 20.0, "memory": 10.0}
 
     def judged(macs, nbytes, ms):
-        row = OpRow("g", "l", "any", "k", 1, ms, macs, nbytes, 2e-6 * macs / ms, 1e-6 * nbytes / ms)
-        ops.judge(row, Peak, bandwidth)
-        return row.bound, row.percent_of_bound, row.percent_of_peak, row.mac_per_cycle
+        row = row_of(macs, nbytes, ms)
+        ops.judge(row, bandwidth)
+        return row.bound, pytest.approx(row.percent_of_bound)
 
     # 50 million MACs are 1 ms at the peak.
-    assert judged(50_000_000, 100_000, 2.0) == ("FMA", pytest.approx(50), pytest.approx(50), pytest.approx(16))
-    assert judged(1_000_000, 500_000, 0.02)[:2] == ("FMA", pytest.approx(100))
-    assert judged(100_000, 500_000, 0.02)[:2] == ("L2", pytest.approx(50))
-    assert judged(100_000, 2_000_000, 0.1)[:2] == ("L3", pytest.approx(100))
-    assert judged(100_000, 100_000_000, 20.0)[:2] == ("memory", pytest.approx(50))
+    assert judged(50_000_000, 100_000, 2.0) == ("peak", 50)
+    assert judged(1_000_000, 500_000, 0.02) == ("peak", 100)
+    assert judged(100_000, 500_000, 0.02) == ("L2", 50)
+    assert judged(100_000, 2_000_000, 0.1) == ("L3", 100)
+    assert judged(100_000, 100_000_000, 20.0) == ("memory", 50)
 
 
 def test_group_is_total_work_over_total_time():
-    def row(ms, count):
-        return OpRow("g", "l", "avx2", "k", count, ms, 10**6, 0, 0.0, 0.0, 0.0)
-
-    [group] = ops.group_rows([row(1.0, 1), row(0.5, 4)], {"avx2": 10.0})
-    assert group["gflops"] == pytest.approx(2 * 5 / 3) and group["percent_of_peak"] == pytest.approx(100 / 3)
+    rows = [row_of(10**6, 0, 1.0, 10.0), row_of(10**6, 0, 0.5, 10.0, count=4), row_of(10**6, 0, 1.0, group="other")]
+    group, other = ops.group_rows(rows)
+    assert group["gops"] == pytest.approx(2 * 5 / 3) and group["percent_of_peak"] == pytest.approx(100 / 3)
+    assert group["least_percent_of_peak"] == pytest.approx(20) and group["least_mac_per_cycle"] == pytest.approx(2)
+    assert (other["group"], other["gops"]) == ("other", 2.0)
