@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from benchmarks import engines
@@ -73,6 +74,8 @@ def default_models() -> list[Path]:
 
 def models_of(args: argparse.Namespace) -> list[Path]:
     """The models that the arguments name.  Raises UsageError."""
+    from benchmarks.harness import label
+
     models = list(args.models)
     if getattr(args, "zoo", None):
         models += sorted(args.zoo.glob("*.onnx"))
@@ -83,6 +86,9 @@ def models_of(args: argparse.Namespace) -> list[Path]:
     for model in models:
         if not model.exists():
             raise UsageError(f"{model}: no such file")
+    for name, count in Counter(map(label, models)).items():
+        if count > 1:
+            raise UsageError(f"{count} models are called {name!r}: measure them into files of their own")
     return models or default_models()
 
 

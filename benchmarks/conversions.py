@@ -37,7 +37,10 @@ def key(adapter: Any, model: Path) -> str:
 
 
 def prepare(adapter: Any, model: Path, folder: Path, cache: Path | None) -> dict[str, str]:
-    """{"prepared": path} or {"skip": reason}; from the cache if the adapter says CACHED, else converted into `folder`."""
+    """{"prepared": path} or {"skip": reason}; from the cache if the adapter says CACHED, else converted into `folder`.
+
+    Conversion is always done in `folder`, which the caller removes: some converters end the process.
+    """
     from benchmarks.engines import Skip
 
     if cache is None or not getattr(adapter, "CACHED", False):
@@ -45,17 +48,21 @@ def prepare(adapter: Any, model: Path, folder: Path, cache: Path | None) -> dict
     own = cache / adapter.__name__.rpartition(".")[2]
     entry = own / f"{model.stem}-{key(adapter, model)}"
     if not entry.exists():
-        own.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix="unfinished-", dir=own))
+        work = folder / "converted"
+        work.mkdir()
         try:
-            try:
-                reply = {"prepared": str(adapter.prepare(model, work).relative_to(work))}
-            except Skip as reason:
-                reply = {"skip": str(reason)}
-            (work / "reply.json").write_text(json.dumps(reply))
+            reply = {"prepared": str(adapter.prepare(model, work).relative_to(work))}
+        except Skip as reason:
+            reply = {"skip": str(reason)}
+        (work / "reply.json").write_text(json.dumps(reply))
+        own.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=own))
+        try:
+            shutil.copytree(work, unfinished, symlinks=True, dirs_exist_ok=True)
             if not entry.exists():      # another run may have been faster
-                work.rename(entry)
+                unfinished.rename(entry)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(work)
     reply = json.loads((entry / "reply.json").read_text())
     return {"prepared": str(entry / reply["prepared"])} if "prepared" in reply else reply

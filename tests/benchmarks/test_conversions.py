@@ -28,7 +28,7 @@ def adapter():
 def test_a_model_is_converted_once(adapter, tmp_path):
     model, cache = tmp_path / "net.onnx", tmp_path / "cache"
     model.write_bytes(b"weights")
-    replies = [conversions.prepare(adapter, model, tmp_path / "unused", cache) for _ in range(2)]
+    replies = [conversions.prepare(adapter, model, tmp_path, cache) for _ in range(2)]
     assert adapter.calls == 1 and replies[0] == replies[1]
     with open(replies[0]["prepared"], "rb") as file:
         assert file.read() == b"weights"
@@ -55,9 +55,10 @@ def test_refusals_are_kept_and_crashes_are_not(adapter, tmp_path):
         assert conversions.prepare(adapter, model, tmp_path, cache) == {"skip": "empty"}
     assert adapter.calls == 1
     adapter.prepare = lambda model, folder: 1 // 0
-    for _ in range(2):
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
         with pytest.raises(ZeroDivisionError):
-            conversions.prepare(adapter, model, tmp_path, cache)
+            conversions.prepare(adapter, model, tmp_path / folder, cache)
     assert len(list((cache / "copying").iterdir())) == 1
 
 

@@ -66,7 +66,8 @@ def test_usage(tmp_path, measured):
     model = zoo(tmp_path / "zoo", "a") / "a.onnx"
     for arguments, message in [
             ([], "expected models"), (["--zoo", tmp_path], "there is no .onnx"), ([tmp_path / "none.onnx"], "no such file"),
-            ([model, "--resume"], "need --json"), ([model, "--engines", "tinynet,none"], "no adapter 'none'")]:
+            ([model, "--resume"], "need --json"),
+            ([model, model], "2 models are called 'a'"), ([model, "--engines", "tinynet,none"], "no adapter 'none'")]:
         with pytest.raises(main.UsageError, match=message):
             run(*arguments)
     run(model, "--json", tmp_path / "r.json")
