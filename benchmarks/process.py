@@ -37,6 +37,12 @@ def limits(engine: str, isa: str) -> dict[str, str] | None:
     return getattr(importlib.import_module(f"benchmarks.engines.{engine}"), "LIMITS", {}).get(isa)
 
 
+def environment(engine: str, isa: str = "") -> dict[str, str]:
+    """Of an engine's processes.  Byte code is kept, as pip keeps that of installed packages: a load compiles no sources."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | (limits(engine, isa) or {})
+
+
 def last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "nothing on stderr")
@@ -48,7 +54,8 @@ def prepare(engine: str, model: Path, folder: Path, cache: Path | None = None) -
     with log.open("wb") as errors:
         try:
             done = subprocess.run(command(engine, "prepare", engine, model, folder, *([cache] if cache else [])),
-                                  stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, timeout=PATIENCE)
+                                  env=environment(engine), stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL,
+                                  timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             return {"error": f"conversion took more than {PATIENCE} s"}
         except OSError as error:
@@ -68,7 +75,7 @@ class Worker:
         with self.log.open("wb") as errors:
             self.process = subprocess.Popen(command(engine, "serve", engine, prepared, threads), stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE, stderr=errors, preexec_fn=pin,
-                                            env=os.environ | (limits(engine, isa) or {}))
+                                            env=environment(engine, isa))
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
 
     def ask(self, do: str, **values: Any) -> dict[str, Any]:

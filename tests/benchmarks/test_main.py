@@ -81,3 +81,11 @@ def test_limits_of_the_instruction_set():
     assert process.limits("openvino", "avx2") == {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     assert {e for e in engines.NAMES if process.limits(e, "avx2") is None} == {"onnxruntime", "ncnn", "mnn", "litert"}
     assert process.limits("openvino", "") is None
+
+
+def test_environment_of_engines(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("KEPT", "1")
+    found = process.environment("openvino", "avx2")
+    assert "PYTHONDONTWRITEBYTECODE" not in found and (found["KEPT"], found["ONEDNN_MAX_CPU_ISA"]) == ("1", "AVX2")
+    assert process.environment("mnn", "avx2").keys() == found.keys() - {"ONEDNN_MAX_CPU_ISA"}
