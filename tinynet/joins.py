@@ -11,7 +11,7 @@ import math
 
 from tinynet import ops
 from tinynet.graph import Graph, Node
-from tinynet.ops import inverted_bottleneck, separable_conv2d
+from tinynet.ops import conv2d, depthwise_conv2d, inverted_bottleneck, separable_conv2d  # noqa: F401  (the kinds joined here)
 
 # Channels of a picture that are put together pixel by pixel as it is padded.
 MOST_PLANES = 4

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tinynet import ops
 from tinynet.errors import FormatError, UnsupportedOpError
+from tinynet.ops.files import FILES
 
 README = Path(__file__).parents[2] / "tinynet" / "ops" / "README.md"
 
@@ -22,6 +25,23 @@ def table():
 def test_table_and_code_name_the_same_kinds():
     named = [kind for names, _ in table() for kind in names]
     assert sorted(named) == sorted(ops.kinds())
+
+
+def test_files_are_imported_for_the_kinds_that_they_have():
+    found = {}
+    for kind, cls in ops.kinds().items():
+        found.setdefault(cls.__module__.removeprefix("tinynet.ops."), set()).add(kind)
+    assert found == {file: set(kinds.split()) for file, kinds in FILES.items()}
+    registers = {p.stem for p in README.parent.glob("*.py") if "@register\n" in p.read_text(encoding="utf-8")}
+    assert registers == {*FILES, "base"}
+
+
+def test_a_network_imports_the_files_of_its_kinds_alone():
+    code = ("import sys; from tinynet import ops; ops.make('lstm', {}); ops.make('add', {}); "
+            "print(*[m for m in sys.modules if m.startswith('tinynet.ops.')])")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "tinynet.ops.recurrent" in found and "tinynet.ops.binary" in found
+    assert "tinynet.ops.conv2d" not in found and "tinynet.ops.gather" not in found
 
 
 def test_table_names_every_attribute():

@@ -10,6 +10,8 @@ A kind is a class whose annotated fields are its attributes, with their defaults
 
     ops.make("softmax", {"axis": 1}).axis == 1
 
+files.py says which file has a kind.
+
 Like a frozen dataclass, but nothing is generated when the module is imported: sixty dataclasses cost a board 50 ms.
 
 The annotations are checked when an op is made from a node, so that a file or a converter cannot smuggle in a
@@ -19,9 +21,12 @@ wrong type.  `infer` is the only place that knows a kind's shape rule and refuse
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 from tinynet.errors import FormatError, UnsupportedOpError
+from tinynet.ops.files import FILES
 
 
 class Spec(NamedTuple):
@@ -115,6 +120,7 @@ class Op:
 
 
 _REGISTRY: dict[str, type[Op]] = {}
+_FILE = {kind: file for file, kinds in FILES.items() for kind in kinds.split()}
 
 
 def register(cls: type[Op]) -> type[Op]:
@@ -135,17 +141,32 @@ def forget(kind: str) -> None:
 
 
 def kinds() -> dict[str, type[Op]]:
+    """All of them; imports every file."""
+    for file in FILES:
+        import_module(f"tinynet.ops.{file}")
     return dict(_REGISTRY)
+
+
+def _find(kind: str) -> type[Op] | None:
+    if kind not in _REGISTRY and kind in _FILE:
+        import_module(f"tinynet.ops.{_FILE[kind]}")
+    return _REGISTRY.get(kind)
 
 
 _TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str}
 
 
-def _coerce(kind: str, name: str, annotation: str, value: Any) -> Any:
+@lru_cache(64)
+def _form(annotation: str) -> tuple[str, type | tuple[type, ...], bool]:
+    """(element type by name, what it may be, is it a tuple)"""
     base = annotation.removeprefix("tuple[").removesuffix(", ...]")
-    many = base != annotation
+    return base, _TYPES[base], base != annotation
+
+
+def _coerce(kind: str, name: str, annotation: str, value: Any) -> Any:
+    base, types, many = _form(annotation)
     values = value if many else (value,)
-    ok = isinstance(values, (list, tuple)) and all([isinstance(v, _TYPES[base]) for v in values])
+    ok = isinstance(values, (list, tuple)) and all([isinstance(v, types) for v in values])
     if not ok or (base != "bool" and any([v is True or v is False for v in values])):
         raise FormatError(f"{kind}: attribute {name!r} expects {annotation}, found {value!r}")
     if base == "float":
@@ -155,7 +176,7 @@ def _coerce(kind: str, name: str, annotation: str, value: Any) -> Any:
 
 def make(kind: str, attrs: dict[str, Any]) -> Op:
     """The op of this kind with these attributes; unknown kinds and attributes and wrong types are refused."""
-    cls = _REGISTRY.get(kind)
+    cls = _REGISTRY.get(kind) or _find(kind)
     if cls is None and "." in kind:
         raise UnsupportedOpError(f"layer kind {kind[:80]!r} is a custom layer that nobody registered: import the module that "
                                  "calls tinynet.register with this name first (command line: --plugin FILE.py)")
