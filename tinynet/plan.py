@@ -95,9 +95,12 @@ def check_graph(graph: Graph) -> tuple[list[ops.Op], list[int], int]:
     UnsupportedOpError naming the node otherwise."""
     operators, macs, moved = [], [], 0
     spec_of = {name: ops.Spec(t.shape, t.dtype) for name, t in graph.tensors.items()}
+    # Layers that are alike share their attributes' values in the file, in memory, and here their op, which never changes.
+    made: dict[tuple[Any, ...], ops.Op] = {}
     for node in graph.nodes:
         try:
-            op = ops.make(node.op, node.attrs)
+            key = (node.op, *node.attrs, *map(id, node.attrs.values()))
+            op = made.get(key) or made.setdefault(key, ops.make(node.op, node.attrs))
             specs = [spec_of[n] for n in node.inputs]
             found = op.infer(*specs)
             declared = [spec_of[n] for n in node.outputs]
