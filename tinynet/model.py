@@ -68,15 +68,15 @@ def default_threads() -> int:
 def _quota() -> int:
     """Whole CPUs that the container's quota allows (cgroup v2, then v1)."""
     try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+        with open("/sys/fs/cgroup/cpu.max", "rb") as file:
             limit, period = file.read().split()[:2]
-        return 64 if limit == "max" else max(1, int(limit) // int(period))
+        return 64 if limit == b"max" else max(1, int(limit) // int(period))
     except (OSError, ValueError):
         pass
     try:
-        with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", encoding="ascii") as file:
+        with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "rb") as file:
             limit_us = int(file.read())
-        with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us", encoding="ascii") as file:
+        with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "rb") as file:
             return 64 if limit_us <= 0 else max(1, limit_us // int(file.read()))
     except (OSError, ValueError, ZeroDivisionError):
         return 64
