@@ -1,5 +1,6 @@
-/* The levels of this build, weakest first, and whether this CPU has them.  A level is a table for floats and one for integers.  `__builtin_cpu_supports` includes the operating
-   system's part (XSAVE of the wide registers). */
+/* The levels of this build, weakest first, and whether this CPU has them.  A level is a table for floats, one for integers,
+   and what a dot product changes in that.  `__builtin_cpu_supports` includes the operating system's part (XSAVE of the wide
+   registers). */
 #include <stddef.h>
 #include <string.h>
 #if defined(__x86_64__)
@@ -14,8 +15,10 @@ extern const tn_micro tn_micro_scalar;
 extern const tn_int8 tn_int8_scalar;
 #if defined(__x86_64__)
 extern const tn_micro tn_micro_sse2, tn_micro_avx2, tn_micro_avx512;
-extern const tn_int8 tn_int8_sse2, tn_int8_sse41, tn_int8_avx2, tn_int8_avxvnni, tn_int8_avxvnni_evex, tn_int8_avx512,
-    tn_int8_avx512vnni;
+extern const tn_int8 tn_int8_sse2, tn_int8_sse41, tn_int8_avx2, tn_int8_avxvnni, tn_int8_avx512, tn_int8_avx512vnni;
+#if defined(TN_TEST_LEVELS)
+extern const tn_int8 tn_int8_avxvnni_evex;
+#endif
 
 static int has_sse41(void) { return __builtin_cpu_supports("sse4.1") != 0; }
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
@@ -47,20 +50,23 @@ static const struct {
     const char *name;
     const tn_micro *floats;
     const tn_int8 *integers;
+    const tn_int8 *dot;
     int (*usable)(void);
 } levels[] = {
-    {"scalar", &tn_micro_scalar, &tn_int8_scalar, always},
+    {"scalar", &tn_micro_scalar, &tn_int8_scalar, NULL, always},
 #if defined(__x86_64__)
-    {"sse2", &tn_micro_sse2, &tn_int8_sse2, always},
-    {"sse4.1", &tn_micro_sse2, &tn_int8_sse41, has_sse41},
-    {"avx2", &tn_micro_avx2, &tn_int8_avx2, has_avx2},
-    {"avxvnni", &tn_micro_avx2, &tn_int8_avxvnni, has_avxvnni},
-    {"avxvnni_evex", &tn_micro_avx2, &tn_int8_avxvnni_evex, has_avx512vnni},
-    {"avx512", &tn_micro_avx512, &tn_int8_avx512, has_avx512},
-    {"avx512vnni", &tn_micro_avx512, &tn_int8_avx512vnni, has_avx512vnni},
+    {"sse2", &tn_micro_sse2, &tn_int8_sse2, NULL, always},
+    {"sse4.1", &tn_micro_sse2, &tn_int8_sse41, NULL, has_sse41},
+    {"avx2", &tn_micro_avx2, &tn_int8_avx2, NULL, has_avx2},
+    {"avxvnni", &tn_micro_avx2, &tn_int8_avx2, &tn_int8_avxvnni, has_avxvnni},
+#if defined(TN_TEST_LEVELS)
+    {"avxvnni_evex", &tn_micro_avx2, &tn_int8_avx2, &tn_int8_avxvnni_evex, has_avx512vnni},
+#endif
+    {"avx512", &tn_micro_avx512, &tn_int8_avx512, NULL, has_avx512},
+    {"avx512vnni", &tn_micro_avx512, &tn_int8_avx512, &tn_int8_avx512vnni, has_avx512vnni},
 #elif defined(__aarch64__)
-    {"neon", &tn_micro_neon, &tn_int8_neon, always},
-    {"neon_dot", &tn_micro_neon, &tn_int8_neon_dot, has_neon_dot},
+    {"neon", &tn_micro_neon, &tn_int8_neon, NULL, always},
+    {"neon_dot", &tn_micro_neon, &tn_int8_neon, &tn_int8_neon_dot, has_neon_dot},
 #endif
 };
 
@@ -91,6 +97,17 @@ const tn_micro *tn_micro_find(const char *name)
 
 const tn_int8 *tn_int8_find(const char *name)
 {
-    int i = find(name);
-    return i < 0 ? NULL : levels[i].integers;
+    static tn_int8 joined[LEVELS];
+    const int i = find(name);
+    if (i < 0 || !levels[i].dot)
+        return i < 0 ? NULL : levels[i].integers;
+    const tn_int8 *dot = levels[i].dot;
+    joined[i] = *levels[i].integers;
+    joined[i].multiply_add = dot->multiply_add;
+    joined[i].gemm8_packed_rows = dot->gemm8_packed_rows;
+    joined[i].gemm8_signed = dot->gemm8_signed;
+    joined[i].gemm8_byte_pairs = dot->gemm8_byte_pairs;
+    joined[i].gemm8 = dot->gemm8;
+    joined[i].depthwise = dot->depthwise;
+    return &joined[i];
 }

@@ -1,5 +1,4 @@
 /* Bytes to bytes, from floats and to floats, one by one; a row's end runs as a block in arrays beside it. */
-#include "bytes.h"
 
 /* Calls block(x, y) on every BLOCK of x and y, `ex` and `ey` bytes per element. */
 #define BY_BLOCKS(x, ex, y, ey, n, block)                                                           \

@@ -9,7 +9,9 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#ifndef UNROLL
 #define UNROLL _Pragma("GCC unroll 32")
+#endif
 
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
 typedef float vf __attribute__((vector_size(4 * VL)));
