@@ -98,14 +98,16 @@ INLINE void depthwise_tile(const tn_depthwise *d, int64_t c, int64_t part, int64
     }
 }
 
-INLINE void depthwise_walk(const tn_depthwise *d, const int KH, const int KW, const int S, const int PIXELS, const int CLAMP)
+/* `last`: the channels behind the whole vectors. */
+INLINE void depthwise_walk(const tn_depthwise *d, void (*last)(const tn_depthwise *, int64_t, int64_t), const int KH, const int KW,
+                           const int S, const int PIXELS, const int CLAMP)
 {
     for (int64_t c = 0; c < d->channels; c += VL) {
         const int64_t part = d->channels - c < VL ? d->channels - c : 0;
         for (int64_t ox = 0; ox < d->ow; ox += PIXELS) {
             const int64_t ix0 = ox * S - d->pad_left;
             if (part)
-                depthwise_tile(d, c, part, ox, KH, KW, S, PIXELS, 1, 0);
+                last(d, c, ox);
             else if (ox + PIXELS > d->ow || ix0 < 0 || ix0 + (PIXELS - 1) * S + KW > d->width)
                 depthwise_tile(d, c, 0, ox, KH, KW, S, PIXELS, 1, CLAMP);
             else
@@ -115,13 +117,18 @@ INLINE void depthwise_walk(const tn_depthwise *d, const int KH, const int KW, co
 }
 
 #define DEFINE_DEPTHWISE(K, S, PIXELS)                                                                         \
+    static __attribute__((noinline)) void depthwise_##K##x##K##_s##S##_last(const tn_depthwise *d, int64_t c,  \
+                                                                            int64_t ox)                        \
+    {                                                                                                          \
+        depthwise_tile(d, c, d->channels - c, ox, K, K, S, PIXELS, 1, 0);                                      \
+    }                                                                                                          \
     static __attribute__((noinline)) void depthwise_##K##x##K##_s##S##_clamp(const tn_depthwise *d)            \
     {                                                                                                          \
-        depthwise_walk(d, K, K, S, PIXELS, 1);                                                                 \
+        depthwise_walk(d, depthwise_##K##x##K##_s##S##_last, K, K, S, PIXELS, 1);                              \
     }                                                                                                          \
     static __attribute__((noinline)) void depthwise_##K##x##K##_s##S##_any(const tn_depthwise *d)              \
     {                                                                                                          \
-        depthwise_walk(d, K, K, S, PIXELS, 0);                                                                 \
+        depthwise_walk(d, depthwise_##K##x##K##_s##S##_last, K, K, S, PIXELS, 0);                              \
     }
 
 DEFINE_DEPTHWISE(3, 1, 4)

@@ -51,7 +51,6 @@ INTERLEAVED static void unary(tn_function f, float alpha, float beta, const floa
     case TN_HARD_SIGMOID: MAP(vf_hard_sigmoid(v, alpha, beta));
     case TN_HARD_SWISH: MAP(vf_hard_swish(v));
     case TN_SILU: MAP(v * vf_sigmoid(v));
-    case TN_ELU: MAP(vf_elu(v, vf_set1(alpha), vf_set1(1.0f)));
     case TN_EXP: MAP(vf_exp(v));
     case TN_SQRT: MAP(vf_sqrt(v));
     case TN_LOG: MAP(vf_log(v));
@@ -66,10 +65,11 @@ INTERLEAVED static void unary(tn_function f, float alpha, float beta, const floa
     case TN_GELU: MAP(vf_gelu(v));
     case TN_GELU_TANH: MAP(vf_gelu_tanh(v));
     case TN_MISH: MAP(vf_mish(v));
-    case TN_SELU: MAP(beta * vf_elu(v, vf_set1(alpha), vf_set1(1.0f)));
+    case TN_ELU:
+    case TN_SELU:
     case TN_CELU: {
-        const float slope = 1.0f / alpha;
-        MAP(vf_elu(v, vf_set1(alpha), vf_set1(slope)));
+        const vf slope = vf_set1(f == TN_CELU ? 1.0f / alpha : 1.0f), factor = vf_set1(f == TN_SELU ? beta : 1.0f);
+        MAP(factor * vf_elu(v, vf_set1(alpha), slope));
     }
     case TN_SOFTSIGN: MAP(v / (1.0f + vf_abs(v)));
     case TN_THRESHOLDED_RELU: MAP(vf_select(v > alpha, v, vf_set1(0.0f)));

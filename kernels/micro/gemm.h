@@ -36,6 +36,36 @@ INLINE void tile_write(float *p, vf v, int64_t left)
         vf_store_part(p, v, left);
 }
 
+/* The same for many rows, which share a mask.  AVX2 has no register that could hold it through the loop, and reads without. */
+#if VL == 16
+typedef __mmask16 tile_part;
+INLINE tile_part tile_part_of(int64_t left) { return (__mmask16)(left >= VL ? 0xffff : left > 0 ? (1u << left) - 1 : 0); }
+INLINE vf tile_read_part(const float *p, tile_part part, int64_t left)
+{
+    (void)left;
+    return (vf)_mm512_maskz_loadu_ps(part, p);
+}
+INLINE void tile_write_part(float *p, vf v, tile_part part) { _mm512_mask_storeu_ps(p, part, (__m512)v); }
+#elif VL == 8
+typedef __m256i tile_part;
+INLINE tile_part tile_part_of(int64_t left) { return vf_mask(left); }
+INLINE vf tile_read_part(const float *p, tile_part part, int64_t left)
+{
+    (void)part;
+    return tile_read(p, left);
+}
+INLINE void tile_write_part(float *p, vf v, tile_part part) { _mm256_maskstore_ps(p, part, (__m256)v); }
+#else
+typedef int64_t tile_part;
+INLINE tile_part tile_part_of(int64_t left) { return left; }
+INLINE vf tile_read_part(const float *p, tile_part part, int64_t left)
+{
+    (void)part;
+    return tile_read(p, left);
+}
+INLINE void tile_write_part(float *p, vf v, tile_part left) { tile_write(p, v, left); }
+#endif
+
 /* One step in K at k, `at` floats into the panels: columns of A at a[i][k], rows of the panels at b[p] + at. */
 #define TILE_STEP(M, P, k, at)                                                                             \
     do {                                                                                                   \
@@ -59,68 +89,73 @@ INLINE void tile_write(float *p, vf v, int64_t left)
         __asm__("" : "+r"(b[p]));                                                                          \
     }
 
-#define DEFINE_TILE(M, P)                                                                                  \
-    static __attribute__((noinline)) void tile_##M##x##P(const tn_tile *t)                                 \
-    {                                                                                                      \
-        vf acc[M][P * VECTORS];                                                                            \
-        const float *a[M];                                                                                 \
-        const int whole = t->n >= P * TN_PANEL;                                                            \
-        UNROLL for (int i = 0; i < M; i++)                                                                 \
-            a[i] = t->a[i];                                                                                \
-        if (t->accumulate) {                                                                               \
-            UNROLL for (int i = 0; i < M; i++)                                                             \
-                UNROLL for (int j = 0; j < P * VECTORS; j++)                                               \
-                    acc[i][j] = whole ? vf_load(t->c + i * t->ldc + j * VL)                                \
-                                      : tile_read(t->c + i * t->ldc + j * VL, t->n - j * VL);              \
-        } else {                                                                                           \
-            UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
-            {                                                                                              \
-                const vf bias = t->bias ? tile_read(t->bias + j * VL, t->n - j * VL) : (vf){0};            \
-                UNROLL for (int i = 0; i < M; i++)                                                         \
-                    acc[i][j] = bias;                                                                      \
-            }                                                                                              \
-            if (t->residual)                                                                               \
-                UNROLL for (int i = 0; i < M; i++)                                                         \
-                    UNROLL for (int j = 0; j < P * VECTORS; j++)                                           \
-                        acc[i][j] += tile_read(t->residual + i * t->ld_residual + j * VL, t->n - j * VL);  \
-        }                                                                                                  \
-        const float *b[P], *ahead = t->prefetch;                                                           \
-        UNROLL for (int p = 0; p < P; p++)                                                                 \
-            b[p] = t->b + p * t->panel_stride;                                                             \
-        for (int64_t r = 0; r < t->runs; r++) {                                                            \
-            int64_t k = t->run[2 * r];                                                                     \
-            const int64_t end = k + t->run[2 * r + 1], turns = end - (TURN - 1);                           \
-            if (ahead)                                                                                     \
-                for (; k < turns; k += TURN, ahead += TURN * TN_PANEL) {                                   \
-                    UNROLL for (int u = 0; u < TURN; u++)                                                  \
-                    {                                                                                      \
-                        __builtin_prefetch(ahead + u * TN_PANEL, 0, 2);                                    \
-                        TILE_STEP(M, P, k + u, u * TN_PANEL);                                              \
-                    }                                                                                      \
-                    TILE_ADVANCE(P, TURN)                                                                  \
-                }                                                                                          \
-            else                                                                                           \
-                for (; k < turns; k += TURN) {                                                             \
-                    UNROLL for (int u = 0; u < TURN; u++)                                                  \
-                        TILE_STEP(M, P, k + u, u * TN_PANEL);                                              \
-                    TILE_ADVANCE(P, TURN)                                                                  \
-                }                                                                                          \
-            for (; TURN > 1 && k < end; k++) {                                                             \
-                TILE_STEP(M, P, k, 0);                                                                     \
-                TILE_ADVANCE(P, 1)                                                                         \
-            }                                                                                              \
-        }                                                                                                  \
-        const vf lo = vf_set1(t->last ? t->lo : -INFINITY);                                                \
-        const vf hi = vf_set1(t->last ? t->hi : INFINITY);                                                 \
-        if (whole) {                                                                                       \
-            UNROLL for (int i = 0; i < M; i++)                                                             \
-                UNROLL for (int j = 0; j < P * VECTORS; j++)                                               \
-                    vf_store(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi));                     \
-            return;                                                                                        \
-        }                                                                                                  \
-        UNROLL for (int i = 0; i < M; i++)                                                                 \
-            UNROLL for (int j = 0; j < P * VECTORS; j++)                                                   \
-                tile_write(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi), t->n - j * VL);        \
+#define DEFINE_TILE(M, P)                                                                                             \
+    static __attribute__((noinline)) void tile_##M##x##P(const tn_tile *t)                                            \
+    {                                                                                                                 \
+        vf acc[M][P * VECTORS];                                                                                       \
+        const float *a[M];                                                                                            \
+        const int whole = t->n >= P * TN_PANEL;                                                                       \
+        UNROLL for (int i = 0; i < M; i++)                                                                            \
+            a[i] = t->a[i];                                                                                           \
+        tile_part part[P * VECTORS] = {0};                                                                            \
+        UNROLL for (int j = 0; VL == 16 && j < P * VECTORS; j++)                                                      \
+            part[j] = tile_part_of(t->n - j * VL);                                                                    \
+        if (t->accumulate) {                                                                                          \
+            UNROLL for (int i = 0; i < M; i++)                                                                        \
+                UNROLL for (int j = 0; j < P * VECTORS; j++)                                                          \
+                    acc[i][j] = whole && VL < 16 ? vf_load(t->c + i * t->ldc + j * VL)                                \
+                                                 : tile_read_part(t->c + i * t->ldc + j * VL, part[j], t->n - j * VL);\
+        } else {                                                                                                      \
+            UNROLL for (int j = 0; j < P * VECTORS; j++)                                                              \
+            {                                                                                                         \
+                const vf bias = t->bias ? tile_read_part(t->bias + j * VL, part[j], t->n - j * VL) : (vf){0};         \
+                UNROLL for (int i = 0; i < M; i++)                                                                    \
+                    acc[i][j] = bias;                                                                                 \
+            }                                                                                                         \
+            if (t->residual)                                                                                          \
+                UNROLL for (int i = 0; i < M; i++)                                                                    \
+                    UNROLL for (int j = 0; j < P * VECTORS; j++)                                                      \
+                        acc[i][j] += tile_read_part(t->residual + i * t->ld_residual + j * VL, part[j], t->n - j * VL);\
+        }                                                                                                             \
+        const float *b[P], *ahead = t->prefetch;                                                                      \
+        UNROLL for (int p = 0; p < P; p++)                                                                            \
+            b[p] = t->b + p * t->panel_stride;                                                                        \
+        for (int64_t r = 0; r < t->runs; r++) {                                                                       \
+            int64_t k = t->run[2 * r];                                                                                \
+            const int64_t end = k + t->run[2 * r + 1], turns = end - (TURN - 1);                                      \
+            if (ahead)                                                                                                \
+                for (; k < turns; k += TURN, ahead += TURN * TN_PANEL) {                                              \
+                    UNROLL for (int u = 0; u < TURN; u++)                                                             \
+                    {                                                                                                 \
+                        __builtin_prefetch(ahead + u * TN_PANEL, 0, 2);                                               \
+                        TILE_STEP(M, P, k + u, u * TN_PANEL);                                                         \
+                    }                                                                                                 \
+                    TILE_ADVANCE(P, TURN)                                                                             \
+                }                                                                                                     \
+            else                                                                                                      \
+                for (; k < turns; k += TURN) {                                                                        \
+                    UNROLL for (int u = 0; u < TURN; u++)                                                             \
+                        TILE_STEP(M, P, k + u, u * TN_PANEL);                                                         \
+                    TILE_ADVANCE(P, TURN)                                                                             \
+                }                                                                                                     \
+            for (; TURN > 1 && k < end; k++) {                                                                        \
+                TILE_STEP(M, P, k, 0);                                                                                \
+                TILE_ADVANCE(P, 1)                                                                                    \
+            }                                                                                                         \
+        }                                                                                                             \
+        const vf lo = vf_set1(t->last ? t->lo : -INFINITY);                                                           \
+        const vf hi = vf_set1(t->last ? t->hi : INFINITY);                                                            \
+        if (whole) {                                                                                                  \
+            UNROLL for (int i = 0; i < M; i++)                                                                        \
+                UNROLL for (int j = 0; j < P * VECTORS; j++)                                                          \
+                    vf_store(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi));                                \
+            return;                                                                                                   \
+        }                                                                                                             \
+        UNROLL for (int j = 0; VL < 16 && j < P * VECTORS; j++)                                                       \
+            part[j] = tile_part_of(t->n - j * VL);                                                                    \
+        UNROLL for (int i = 0; i < M; i++)                                                                            \
+            UNROLL for (int j = 0; j < P * VECTORS; j++)                                                              \
+                tile_write_part(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi), part[j]);                    \
     }
 
 DEFINE_TILE(1, 1)

@@ -3,16 +3,14 @@
 
 enum { GRAY_VECTORS = VL == 16 ? 2 : 1 };    /* 8 filters' accumulators stay in registers */
 
-INLINE vf gray_read(const float *p, int64_t left, const int whole)
-{
-    return whole || left >= VL ? vf_load(p) : left > 0 ? vf_load_part(p, left) : (vf){0};
-}
-
 /* The next GRAY_VECTORS * VL pixels, or what is `left` of the row. */
 INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t left, const int n, const int whole)
 {
     vf acc[TN_GRAY_FILTERS][GRAY_VECTORS];
+    tile_part part[GRAY_VECTORS];
     const float *w = t->w;
+    UNROLL for (int v = 0; v < GRAY_VECTORS; v++)
+        part[v] = tile_part_of(left - v * VL);
     UNROLL for (int i = 0; i < n; i++)
         UNROLL for (int v = 0; v < GRAY_VECTORS; v++)
             acc[i][v] = vf_set1(t->bias ? t->bias[i] : 0.0f);
@@ -21,7 +19,7 @@ INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t left, const int n,
         for (int64_t k = 0; k < t->run[2 * r + 1]; k++, x++, w += TN_PANEL)
             UNROLL for (int v = 0; v < GRAY_VECTORS; v++)
             {
-                const vf pixels = gray_read(x + v * VL, left - v * VL, whole);
+                const vf pixels = whole ? vf_load(x + v * VL) : tile_read_part(x + v * VL, part[v], left - v * VL);
                 UNROLL for (int i = 0; i < n; i++)
                     acc[i][v] += pixels * vf_set1(w[i]);
             }
@@ -32,10 +30,10 @@ INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t left, const int n,
         {
             float *y = t->y + i * t->ldy + at + v * VL;
             const vf value = vf_clamp(acc[i][v], lo, hi);
-            if (whole || left - v * VL >= VL)
+            if (whole)
                 vf_store(y, value);
-            else if (left > v * VL)
-                vf_store_part(y, value, left - v * VL);
+            else
+                tile_write_part(y, value, part[v]);
         }
 }
 

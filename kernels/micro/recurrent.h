@@ -65,18 +65,15 @@ static __attribute__((noinline)) void softplus_lanes(float *v)
         v[i] = v[i] > 0.0f ? v[i] + log1pf(expf(-v[i])) : log1pf(expf(v[i]));
 }
 
-INLINE vf gate(const tn_gate *g, vf x)
+/* What hardly any network has, once for all cells: inlined everywhere it would be most of their code. */
+static __attribute__((noinline)) vf gate_rare(const tn_gate *g, vf x)
 {
     const float alpha = g->alpha, beta = g->beta;
     switch (g->function) {
-    case TN_GATE_SIGMOID: return vf_sigmoid(x);
-    case TN_GATE_TANH: return vf_tanh(x);
-    case TN_GATE_RELU: return vf_max(vf_set1(0.0f), x);
     case TN_GATE_AFFINE: return alpha * x + beta;
     case TN_GATE_LEAKY_RELU: return vf_select(x >= 0.0f, x, alpha * x);
     case TN_GATE_THRESHOLDED_RELU: return vf_select(x <= alpha, vf_set1(0.0f), x);
     case TN_GATE_SCALED_TANH: return alpha * vf_tanh(beta * x);
-    case TN_GATE_HARD_SIGMOID: return vf_hard_sigmoid(x, alpha, beta);
     case TN_GATE_ELU: return vf_select(x > 0.0f, x, alpha * vf_expm1(x));
     case TN_GATE_SOFTSIGN: return x / (1.0f + vf_abs(x));
     case TN_GATE_SOFTPLUS: {
@@ -87,6 +84,17 @@ INLINE vf gate(const tn_gate *g, vf x)
     }
     }
     return x;
+}
+
+INLINE vf gate(const tn_gate *g, vf x)
+{
+    switch (g->function) {
+    case TN_GATE_SIGMOID: return vf_sigmoid(x);
+    case TN_GATE_TANH: return vf_tanh(x);
+    case TN_GATE_RELU: return vf_max(vf_set1(0.0f), x);
+    case TN_GATE_HARD_SIGMOID: return vf_hard_sigmoid(x, g->alpha, g->beta);
+    }
+    return gate_rare(g, x);
 }
 
 /* Sum of gate `g` of hidden units j .. j + left - 1. */

@@ -116,11 +116,8 @@ INLINE void softmax_kind(const float *x, float *y, int64_t rows, int64_t n, int6
         return;
     }
     for (int64_t row = 0; row < rows; row++, x += n * inner, y += n * inner) {
-        int64_t j = 0;
-        for (; j + VL <= inner; j += VL)
-            softmax_columns(x + j, y + j, n, inner, 0, LOG);
-        if (j < inner)
-            softmax_columns(x + j, y + j, n, inner, inner - j, LOG);
+        for (int64_t j = 0; j < inner; j += VL)
+            softmax_columns(x + j, y + j, n, inner, inner - j < VL ? inner - j : 0, LOG);
     }
 }
 

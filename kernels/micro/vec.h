@@ -10,7 +10,9 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#ifndef UNROLL
 #define UNROLL _Pragma("GCC unroll 32")
+#endif
 /* For functions whose unrolled loops are long chains of dependent instructions: gcc then mixes the chains before it gives
    out registers, which x86 compilers do not do by default.  Register tiles lose by it. */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -40,14 +42,15 @@ INLINE __m256i vf_mask(int64_t n)
 INLINE vf vf_load_part(const float *p, int64_t n) { return (vf)_mm256_maskload_ps(p, vf_mask(n)); }
 INLINE void vf_store_part(float *p, vf v, int64_t n) { _mm256_maskstore_ps(p, vf_mask(n), (__m256)v); }
 #else
-INLINE vf vf_load_part(const float *p, int64_t n)
+/* Functions of their own: without masks they take more bytes than most kernels around them, and only ends of rows call them. */
+static __attribute__((noinline, unused)) vf vf_load_part(const float *p, int64_t n)
 {
     vf v = {0};
     for (int64_t i = 0; i < n && i < VL; i++)
         v[i] = p[i];
     return v;
 }
-INLINE void vf_store_part(float *p, vf v, int64_t n)
+static __attribute__((noinline, unused)) void vf_store_part(float *p, vf v, int64_t n)
 {
     for (int64_t i = 0; i < n && i < VL; i++)
         p[i] = v[i];
