@@ -10,9 +10,7 @@ import numpy as np
 
 from tinynet.ops.activations import Activated
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import broadcast, count, need, need_float, need_inputs, quiet
-
-NUMERIC = ("float32", "int64", "int32", "uint8", "int8")
+from tinynet.ops.checks import NUMERIC, broadcast, count, need, need_float, need_inputs, quiet
 
 # In the order of `tn_binary` in kernels/micro/micro.h.
 BINARY = ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "prelu")

@@ -16,6 +16,8 @@ import numpy as np
 from tinynet.graph import DTYPES
 from tinynet.ops.base import DataError, ShapeError, Spec
 
+NUMERIC = ("float32", "int64", "int32", "uint8", "int8")
+
 # NaN, inf and overflow are legal data, never a reason for a line on stderr.
 quiet = functools.partial(np.errstate, all="ignore")
 

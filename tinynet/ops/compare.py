@@ -8,8 +8,8 @@ import numpy as np
 
 from tinynet.graph import DTYPES
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.binary import NUMERIC, Pair, loops
-from tinynet.ops.checks import broadcast, need, need_inputs
+from tinynet.ops.binary import Pair, loops
+from tinynet.ops.checks import NUMERIC, broadcast, need, need_inputs
 
 # In the order of `tn_comparison` in kernels/micro/micro.h.
 COMPARISONS = ("equal", "greater", "greater_equal")

@@ -9,10 +9,15 @@ import numpy as np
 from tinynet.graph import DTYPES
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import count, need_float, need_inputs, need_name, need_nhwc, padded, quiet, tap, window_extents
-from tinynet.ops.pool_indices import POOLED, lowest
 
+POOLED = ("float32", "uint8", "int8")
 # See max_windows in kernels/micro/int8/int8.h.
 FLIPS = {("max", "uint8"): 0, ("max", "int8"): 0x80, ("min", "uint8"): 0xff, ("min", "int8"): 0x7f}
+
+
+def lowest(dtype: str) -> float:
+    """What never wins a maximum."""
+    return -np.inf if dtype == "float32" else int(np.iinfo(dtype).min)
 
 
 def lower_pool(builder: Any, node: Any, op: Any, kernel: str, **more: Any) -> bool:

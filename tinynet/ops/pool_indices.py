@@ -9,13 +9,7 @@ import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import count, need, need_data, need_inputs, need_name, need_tuple
-
-POOLED = ("float32", "uint8", "int8")
-
-
-def lowest(dtype: str) -> float:
-    """What never wins a maximum."""
-    return -np.inf if dtype == "float32" else int(np.iinfo(dtype).min)
+from tinynet.ops.pool2d import POOLED, lowest
 
 
 def _spatial(spec: Spec, what: str) -> tuple[int, ...]:

@@ -7,8 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.binary import NUMERIC
-from tinynet.ops.checks import need, need_axis, need_inputs
+from tinynet.ops.checks import NUMERIC, need, need_axis, need_inputs
 
 
 @register
