@@ -68,6 +68,7 @@ cdef struct QOperands:
     const float *multiplier
     const int32_t *w_zero
     const int64_t *run
+    uint8_t *copy       # scratch of this thread: padded rows, and what levels that copy rows of A need
     char *packed
 
 
@@ -113,8 +114,8 @@ cdef void q_product(const QConv2dParams *p, const QOperands *o, const uint8_t *x
             c.int8.gemm8(&gemm)
 
 
-cdef void q_bands(const QConv2dParams *p, const QOperands *o, const uint8_t *x, uint8_t *copy, char *y, int64_t begin,
-                  int64_t end, int64_t panel_begin, int64_t panel_end, tn_context *c) noexcept nogil:
+cdef void q_bands(const QConv2dParams *p, const QOperands *o, const uint8_t *x, char *y, int64_t begin, int64_t end,
+                  int64_t panel_begin, int64_t panel_end, tn_context *c) noexcept nogil:
     """Output rows [begin, end) of the batch through padded copies of a few rows at a time; y: where row `begin` lies."""
     cdef int64_t reach = p.padded_height - (p.out_height - 1) * p.stride_h     # input rows under one output row
     cdef int64_t item = 1 if p.result == TN_UINT8 else 4
@@ -126,29 +127,34 @@ cdef void q_bands(const QConv2dParams *p, const QOperands *o, const uint8_t *x, 
         first = n * p.padded_height + (begin - n * p.out_height) * p.stride_h
         q.padded_height = (rows - 1) * p.stride_h + reach
         q.out_height = rows
-        q_pad_rows(p, x, copy, first, first + q.padded_height)
-        q_product(&q, o, copy, y, 0, rows * p.out_width, panel_begin, panel_end, c)
+        q_pad_rows(p, x, o.copy, first, first + q.padded_height)
+        q_product(&q, o, o.copy, y, 0, rows * p.out_width, panel_begin, panel_end, c)
         y += rows * p.out_width * p.ldy * item
         begin += rows
+
+
+cdef void q_operands(const tn_step *s, tn_context *c, QOperands *o) noexcept nogil:
+    """Those of a q_conv2d step that are the same for all its rows."""
+    cdef const QConv2dParams *p = <const QConv2dParams *>s.param
+    cdef char *scratch = operand(s, c, 6)
+    o.w = <const int8_t *>operand(s, c, 1)
+    o.bias = <const int32_t *>operand(s, c, 2)
+    o.multiplier = <const float *>operand(s, c, 3)
+    o.w_zero = <const int32_t *>operand(s, c, 4)
+    o.run = integers(s, c, 7)
+    o.copy = NULL if scratch == NULL else <uint8_t *>scratch + c.thread * p.scratch_bytes
+    o.packed = NULL if scratch == NULL else <char *>o.copy + p.copy_bytes
 
 
 cdef int q_conv2d(const tn_step *s, tn_context *c) noexcept nogil:
     cdef const QConv2dParams *p = <const QConv2dParams *>s.param
     cdef const uint8_t *x = <const uint8_t *>operand(s, c, 0)
     cdef char *y = operand(s, c, 5)
-    cdef char *scratch = operand(s, c, 6)
     cdef QOperands o
     cdef int64_t item = 1 if p.result == TN_UINT8 else 4
     cdef int64_t rows = p.batch * p.out_height, begin = 0, end
     cdef int64_t panels = (p.group_out + TN_PANEL - 1) // TN_PANEL * p.groups, panel_begin = 0, panel_end = panels
-    o.w = <const int8_t *>operand(s, c, 1)
-    o.bias = <const int32_t *>operand(s, c, 2)
-    o.multiplier = <const float *>operand(s, c, 3)
-    o.w_zero = <const int32_t *>operand(s, c, 4)
-    o.run = integers(s, c, 7)
-    if scratch != NULL:
-        scratch += c.thread * p.scratch_bytes
-    o.packed = NULL if scratch == NULL else scratch + p.copy_bytes
+    q_operands(s, c, &o)
     end = rows if p.padded_height else rows * p.out_width
     if p.by_panels:
         my_part(c, panels, 1, &panel_begin, &panel_end)
@@ -159,7 +165,7 @@ cdef int q_conv2d(const tn_step *s, tn_context *c) noexcept nogil:
     if begin >= end or panel_begin >= panel_end:
         return 0
     if p.padded_height:
-        q_bands(p, &o, x, <uint8_t *>scratch, y + begin * p.out_width * p.ldy * item, begin, end, panel_begin, panel_end, c)
+        q_bands(p, &o, x, y + begin * p.out_width * p.ldy * item, begin, end, panel_begin, panel_end, c)
     else:
         q_product(p, &o, x, y, begin, end, panel_begin, panel_end, c)
     return 0

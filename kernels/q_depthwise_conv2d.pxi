@@ -11,12 +11,9 @@ cdef struct QDepthwiseParams:
     int64_t x_zero, y_zero, low, high, result
 
 
-cdef int q_depthwise_conv2d(const tn_step *s, tn_context *c) noexcept nogil:
-    """Operands: x, w, b, multiplier, w_zero or none, y, scratch of Q_SCRATCH bytes per thread and four taps."""
+cdef void q_depthwise_of(const tn_step *s, tn_context *c, tn_q_depthwise *d) noexcept nogil:
+    """All but x, y and the output rows."""
     cdef const QDepthwiseParams *p = <const QDepthwiseParams *>s.param
-    cdef tn_q_depthwise d
-    cdef int64_t begin, end, n, row, last, item = 1 if p.result == TN_UINT8 else 4
-    cdef int64_t band = max(<int64_t>MIN_BAND, Q_BAND_BYTES // max(<int64_t>1, p.width * p.ldx * p.stride_h))
     d.height = p.height
     d.width = p.width
     d.ldx = p.ldx
@@ -43,6 +40,15 @@ cdef int q_depthwise_conv2d(const tn_step *s, tn_context *c) noexcept nogil:
     d.high = <int32_t>p.high
     d.result = <int32_t>p.result
     d.scratch = operand(s, c, 6) + c.thread * (Q_SCRATCH * ((p.kh * p.kw + 3) // 4))
+
+
+cdef int q_depthwise_conv2d(const tn_step *s, tn_context *c) noexcept nogil:
+    """Operands: x, w, b, multiplier, w_zero or none, y, scratch of Q_SCRATCH bytes per thread and four taps."""
+    cdef const QDepthwiseParams *p = <const QDepthwiseParams *>s.param
+    cdef tn_q_depthwise d
+    cdef int64_t begin, end, n, row, last, item = 1 if p.result == TN_UINT8 else 4
+    cdef int64_t band = max(<int64_t>MIN_BAND, Q_BAND_BYTES // max(<int64_t>1, p.width * p.ldx * p.stride_h))
+    q_depthwise_of(s, c, &d)
     my_part(c, p.batch * p.out_height, 1, &begin, &end)
     while begin < end:
         n = begin // p.out_height
