@@ -52,6 +52,46 @@ _declare("quantize", quantize, sizeof(StepsParams), "rows columns ldx ldy zero f
 _declare("dequantize", dequantize, sizeof(StepsParams), "rows columns ldx ldy zero flip scale*")
 
 
+# quantize of planes into pixels: x [batch, channels, plane], y [batch, pixels, channels].
+
+cdef enum:
+    MOST_PLANES = 4
+    PLANES_TILE = 512       # pixels at a time
+
+cdef struct PlanesParams:
+    int64_t batch, pixels, channels, plane, zero, flip
+    double scale
+
+
+cdef int quantize_planes(const tn_step *s, tn_context *c) noexcept nogil:
+    cdef const PlanesParams *p = <const PlanesParams *>s.param
+    cdef const float *x
+    cdef uint8_t *y
+    cdef uint8_t together[MOST_PLANES * PLANES_TILE]
+    cdef int64_t begin, end, n, at, i, k, count
+    my_part(c, p.pixels, 64, &begin, &end)
+    for n in range(p.batch):
+        at = begin
+        while at < end:
+            count = min(<int64_t>PLANES_TILE, end - at)
+            x = floats(s, c, 0) + n * p.channels * p.plane + at
+            y = bytes_of(s, c, 1) + (n * p.pixels + at) * p.channels
+            for k in range(p.channels):
+                c.int8.quantize(x + k * p.plane, together + k * PLANES_TILE, count, <float>p.scale, <int32_t>p.zero,
+                                <int32_t>p.flip)
+            if p.channels == 2 or p.channels == 3:
+                c.int8.interleave(together, PLANES_TILE, <int>p.channels, y, count)
+            else:
+                for i in range(count):
+                    for k in range(p.channels):
+                        y[i * p.channels + k] = together[k * PLANES_TILE + i]
+            at += count
+    return 0
+
+
+_declare("quantize_planes", quantize_planes, sizeof(PlanesParams), "batch pixels channels plane zero flip scale*")
+
+
 cdef enum:
     TABLE_BYTES = 4096      # of short rows that are looked up in one go
 

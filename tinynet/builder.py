@@ -85,10 +85,10 @@ class Blob(Record):
 class Step(Record):
     """One row of the plan.  `kernel` is the native kernel's name, or `python` for the numpy reference of `op`."""
 
-    __slots__ = ("node", "kernel", "operands", "params", "nanoseconds", "parallel", "macs", "op")
+    __slots__ = ("node", "kernel", "operands", "params", "nanoseconds", "parallel", "macs", "op", "parts")
 
     def __init__(self, node: Node, kernel: str, operands: list[Operand | None], params: dict[str, Any],
-                 nanoseconds: float = 0.0, macs: int = 0, op: Any = None):
+                 nanoseconds: float = 0.0, macs: int = 0, op: Any = None, parts: list[Step] | None = None):
         self.node = node
         self.kernel = kernel
         self.operands = operands
@@ -97,6 +97,7 @@ class Step(Record):
         self.parallel = False               # decided once the whole plan is known
         self.macs = macs
         self.op = op
+        self.parts = parts or []            # steps that this one's kernel runs, with parameter `parts_at`
 
 
 class Limits(Record):
@@ -133,6 +134,8 @@ class Builder:
         self.threads = threads
         self.winograd = winograd
         self.steps: list[Step] = []
+        # Tensors between layers that run as one step (ops/bands.py): they have no place of their own.
+        self.between: dict[str, Tensor] = {}
         self.scratch_bytes = 0
         self.blobs: list[Blob] = []
         self.constant_bytes = 0
@@ -152,12 +155,14 @@ class Builder:
     # ---- operands
 
     def view(self, name: str) -> View:
-        t = self.graph.tensors[name]
+        t = self.between.get(name) or self.graph.tensors[name]
         place = self.storage.places.get(name)
         return View(name, t.shape, t.dtype, place.ld if place else row_length(t.shape))
 
     def tensor(self, name: str) -> Operand:
         """A tensor that is computed, or a constant in logical order."""
+        if name in self.between:
+            return Operand(ARENA, 0, name)
         if self.graph.tensors[name].is_constant:
             return self.weights(name, layouts.PLAIN)
         place = self.storage.places[name]
@@ -262,6 +267,24 @@ class Builder:
         assert self._node is not None
         nanoseconds = macs / MACS_PER_NANOSECOND + nbytes / BYTES_PER_NANOSECOND
         self.steps.append(Step(self._node, kernel, operands, params, nanoseconds, macs))
+
+    def parts(self, layers: tuple[tuple[Any, Node], ...], between: dict[str, Tensor]) -> tuple[list[Step], int]:
+        """The steps of layers that run as parts of a single one, with the scratch, at its start, that one thread needs for any
+        of them.  `between`: tensors from one to the next, by name.  No steps if a layer takes more than one, or none."""
+        first, start, most = len(self.steps), self._node_scratch, 0
+        before = self.threads, self.winograd, self._node
+        self.threads, self.winograd, self.between = 1, False, between
+        for op, node in layers:
+            self._node = node
+            lowered = op.lower(self, node)
+            most, self._node_scratch = max(most, self._node_scratch - start), start
+            if not lowered:
+                break
+        self.threads, self.winograd, self._node = before
+        self.between = {}
+        steps = self.steps[first:]
+        del self.steps[first:]
+        return steps if [step.node for step in steps] == [node for _, node in layers] else [], most
 
     @staticmethod
     def collapse(shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> list[tuple[int, tuple[int, ...]]]:

@@ -3,18 +3,30 @@
     transpose of an NCHW input, conv2d         -> conv2d that reads planes
     depthwise_conv2d, 1x1 conv2d               -> separable_conv2d, where the tensor between them would leave L2
     conv2d, depthwise_conv2d [, 1x1 conv2d]    -> inverted_bottleneck, where the tensor between the first two would
+    quantize, transpose of an NCHW picture     -> quantize that reads planes
+    the same of integers, with tables between  -> bands (bands.py), from a size on that counts for the arena
+    dequantize, lrn or batch_norm, quantize    -> bands
+
+Integer layers gain little time by it (their tensors are a quarter as large), but most of the memory of a run.
 """
 
 from __future__ import annotations
 
 import math
 
-from tinynet import ops
-from tinynet.graph import Graph, Node
+from tinynet import bands, ops
+from tinynet.graph import DTYPES, Graph, Node
 from tinynet.ops import conv2d, depthwise_conv2d, inverted_bottleneck, separable_conv2d  # noqa: F401  (the kinds joined here)
 
 # Channels of a picture that are put together pixel by pixel as it is padded.
 MOST_PLANES = 4
+# Integer layers run band by band from what size of a tensor between two of them on, with what weights at most, which every
+# band reads again, and if so many output rows at least find place.
+LEAST_BYTES = 144 * 1024
+MOST_WEIGHT_BYTES = 256 * 1024
+LEAST_BAND = 4
+# Layers of floats that may stand between dequantize and quantize.
+FLOATS = ("lrn", "batch_norm")
 
 
 class Chains:
@@ -37,11 +49,15 @@ class Chains:
             return None
         return self.place[id(readers[0])]
 
+    def node(self, i: int) -> Node:
+        """As it is by now."""
+        return (self.changed.get(i) or (None, self.graph.nodes[i]))[1]
+
     def shape(self, name: str) -> tuple[int, ...]:
         return self.graph.tensors[name].shape
 
     def nbytes(self, name: str) -> int:
-        return 4 * self.graph.tensors[name].size
+        return DTYPES[self.graph.tensors[name].dtype] * self.graph.tensors[name].size
 
     def put(self, gone: list[int], i: int, op: ops.Op, node: Node) -> None:
         for j in gone:
@@ -63,15 +79,19 @@ class Chains:
 
 def join(graph: Graph, operators: list[ops.Op], macs: list[int]) -> tuple[Graph, list[ops.Op], list[int]]:
     """The graph with joined layers, their ops and MACs; the given one is not changed."""
-    if not any(node.op == "depthwise_conv2d" or node.op == "transpose" for node in graph.nodes):
+    if not any(node.op in ("depthwise_conv2d", "transpose", "q_depthwise_conv2d", "quantize") for node in graph.nodes):
         return graph, operators, macs
     chains = Chains(graph, list(operators), list(macs))
     for i, node in enumerate(graph.nodes):
         if node.op == "transpose":
             _planar(chains, i)
+            _planes(chains, i)
+        elif node.op == "dequantize":
+            _islands(chains, i)
     for i, node in enumerate(graph.nodes):
         if node.op == "depthwise_conv2d":
             _separable(chains, i)
+    _bands(chains)
     return chains.result()
 
 
@@ -144,3 +164,89 @@ def _first(chains: Chains, i: int) -> int | None:
     w = chains.shape(node.inputs[1])
     light = w[0] <= separable_conv2d.MOST_CHANNELS and 4 * math.prod(w) <= separable_conv2d.MOST_WEIGHT_BYTES
     return first if light and (op.planar or w[1:3] == (1, 1)) else None
+
+
+def _planes(chains: Chains, i: int) -> None:
+    """The transpose i of a picture's bytes goes into the layer that quantizes it."""
+    node, first = chains.graph.nodes[i], chains.maker.get(chains.graph.nodes[i].inputs[0])
+    if first is None or chains.reader(first) != i or chains.operators[i].perm != (0, 2, 3, 1):
+        return
+    before, op = chains.graph.nodes[first], chains.operators[first]
+    if op.kind != "quantize" or op.dtype != "uint8" or len(op.scale) > 1 or chains.shape(node.outputs[0])[3] > MOST_PLANES:
+        return
+    op = ops.make("quantize", op.attributes() | {"planar": True})
+    chains.put([first], i, op, Node(op.kind, node.name, before.inputs, node.outputs))
+
+
+def _islands(chains: Chains, i: int) -> None:
+    """dequantize i, layers of floats that treat each pixel by itself, quantize."""
+    chain = [i]
+    while chain[-1] == i or chains.graph.nodes[chain[-1]].op in FLOATS:
+        j = chains.reader(chain[-1])
+        if j is None or len(chain) == bands.MOST_LAYERS:
+            return
+        chain.append(j)
+    nodes = [chains.graph.nodes[k] for k in chain]
+    if (nodes[-1].op == "quantize" and len(chain) > 2 and len(chains.shape(nodes[0].inputs[0])) == 4
+            and all(len(chains.operators[k].scale) == 1 for k in (i, chain[-1]))
+            and chains.nbytes(nodes[0].outputs[0]) >= LEAST_BYTES):
+        _put_bands(chains, chain)
+
+
+def _bands(chains: Chains) -> None:
+    """Chains of integer layers around a depthwise convolution, joined from the largest tensor between two of them on while
+    what a thread then holds fits its share of a cache.  One such convolution each: its rows are made several at a time, and
+    two behind each other would need many."""
+    chain_of: dict[int, list[int]] = {}
+    edges = [(chains.nbytes(chains.node(i).outputs[0]), i, chains.reader(i)) for i in range(len(chains.graph.nodes))
+             if _banded(chains, i)]
+    for size, i, j in sorted(edges, key=lambda edge: (-edge[0], edge[1])):
+        if size < LEAST_BYTES or j is None or not _banded(chains, j) or not _reads_rows(chains, j):
+            continue
+        joined = chain_of.get(i, [i]) + chain_of.get(j, [j])
+        if _fits(chains, joined):
+            chain_of |= dict.fromkeys(joined, joined)
+    for chain in {chain[0]: chain for chain in chain_of.values()}.values():
+        if any(chains.node(k).op == "q_depthwise_conv2d" for k in chain):
+            _put_bands(chains, chain)
+
+
+def _banded(chains: Chains, i: int) -> bool:
+    """Can layer i run band by band, and is nothing lost?"""
+    if chains.changed.get(i, True) is None:
+        return False
+    node, op = chains.node(i), chains.operators[i]
+    if len(chains.shape(node.outputs[0])) != 4:
+        return False
+    if node.op == "q_conv2d":
+        w = chains.shape(node.inputs[1])
+        return op.groups == 1 and (w[1:3] == (1, 1) or w[3] <= MOST_PLANES)
+    if node.op == "q_depthwise_conv2d":
+        return len(node.inputs) == 4
+    return node.op == "q_table" or (node.op == "quantize" and op.planar)
+
+
+def _reads_rows(chains: Chains, j: int) -> bool:
+    """May layer j come behind another one?  A larger kernel only behind the picture."""
+    node = chains.node(j)
+    if node.op == "q_conv2d" and chains.shape(node.inputs[1])[1:3] != (1, 1):
+        return chains.node(chains.maker[node.inputs[0]]).op == "quantize"
+    return node.op != "quantize"
+
+
+def _fits(chains: Chains, chain: list[int]) -> bool:
+    tensors, nodes = chains.graph.tensors, [chains.node(k) for k in chain]
+    if len(chain) > bands.MOST_LAYERS or [node.op for node in nodes].count("q_depthwise_conv2d") > 1:
+        return False
+    windows = [bands.Window.of(chains.operators[k], node, tensors, tensors[node.outputs[0]])
+               for k, node in zip(chain, nodes, strict=True)]
+    weights = sum([tensors[node.inputs[1]].size for node in nodes if node.op == "q_conv2d"])
+    return sum(bands.buffers(windows, LEAST_BAND)) <= bands.BAND_BYTES and weights <= MOST_WEIGHT_BYTES
+
+
+def _put_bands(chains: Chains, chain: list[int]) -> None:
+    nodes = [chains.node(k) for k in chain]
+    between = tuple([chains.graph.tensors[node.outputs[0]] for node in nodes[:-1]])
+    op = bands.Bands(layers=tuple([(chains.operators[k], node) for k, node in zip(chain, nodes, strict=True)]), between=between)
+    inputs = [nodes[0].inputs[0], *(name for node in nodes for name in node.inputs[1:])]
+    chains.put(chain[:-1], chain[-1], op, Node(op.kind, nodes[-1].name, inputs, nodes[-1].outputs))

@@ -228,17 +228,29 @@ def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.Mem
     level = kernels.isa()
     program = engine.Program(level)
     plan = Plan(graph, builder.steps, program, arena, constants, storage, bases, macs, level)
+    parts: list[Step] = []      # behind all steps that run by themselves
+    native = sum(step.kernel != "python" for step in builder.steps)
     for step in builder.steps:
         if step.kernel == "python":
             plan.segments.append(Segment(python=step))
             continue
-        places = [o and _resolve(bases, o) for o in step.operands]
-        number = program.add(step.kernel, places, step.params, step.parallel)
+        if step.parts:
+            step.params["parts_at"] = native + len(parts) - program.count
+            parts += step.parts
+        number = _add(program, step, bases)
         if plan.segments and plan.segments[-1].python is None:
             plan.segments[-1].last = number + 1
         else:
             plan.segments.append(Segment(number, number + 1))
+    for part in parts:
+        _add(program, part, bases)
     return plan
+
+
+def _add(program: Any, step: Step, bases: dict[str, tuple[int, int]]) -> int:
+    places = [o and _resolve(bases, o) for o in step.operands]
+    number: int = program.add(step.kernel, places, step.params, step.parallel)
+    return number
 
 
 def _resolve(bases: dict[str, tuple[int, int]], operand: Operand) -> tuple[int, int]:

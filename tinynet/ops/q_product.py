@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tinynet.builder import Builder, Operand, View
 
 BAND_BYTES = 64 * 1024      # of a padded picture that a thread copies at a time
+PART_BYTES = 16 * 1024      # the same as a part of a step that goes band by band itself
 
 
 def run_length(w: tuple[int, ...], groups: int, dilation: int) -> int:
@@ -31,6 +32,8 @@ def run_table(kernel: tuple[int, ...], dilations: tuple[int, ...], row: int, ld:
 
 def may_read_behind(b: Builder, x: View) -> bool:
     """Does x lie in memory of the engine's own, where bytes behind it may be read?"""
+    if x.name in b.between:
+        return True
     if b.graph.tensors[x.name].is_constant:
         return False
     root = b.storage.places[x.name].root
@@ -58,7 +61,7 @@ def emit_q_product(
         padded = tuple((out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(2))
         ld, row = channels, padded[1] * channels
         reach = (kernel[0] - 1) * dilations[0] + 1
-        band = max(1, min(out[0], (BAND_BYTES // max(1, row) - reach) // strides[0] + 1))
+        band = max(1, min(out[0], ((PART_BYTES if b.between else BAND_BYTES) // max(1, row) - reach) // strides[0] + 1))
         copy_bytes = -(-(((band - 1) * strides[0] + reach) * row + layouts.QUAD) // 64) * 64
     table = run_table(kernel, dilations, row, ld, channels // groups, run)
     quads = int(table[:, 1].sum())

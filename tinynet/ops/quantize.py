@@ -17,6 +17,7 @@ from tinynet.ops.checks import need, need_float, need_inputs, need_name, quiet, 
 RANGES = {"uint8": (0, 255), "int8": (-128, 127)}
 # Of products of a uint8 with an int8 that an int32 holds whatever they are: (2^31 - 1) // (255 * 128).
 MOST_PRODUCTS = 65_793
+MOST_PLANES = 4     # of a picture that is quantized plane by plane
 
 
 def need_scale(name: str, scale: float) -> None:
@@ -45,24 +46,31 @@ def to_integers(real: np.ndarray, zero: int, low: int, high: int, dtype: str = "
 @register
 class Quantize(Op):
     """y = clamp(round(x / scale) + zero), half to even: x float32 of any shape (ONNX QuantizeLinear); NaN becomes the
-    lowest integer.  One scale and zero, or one each along `axis`."""
+    lowest integer.  One scale and zero, or one each along `axis`.  `planar`: x is [N,C,H,W] with up to four channels, y
+    [N,H,W,C] uint8, with one scale."""
 
     kind: ClassVar[str] = "quantize"
     scale: tuple[float, ...] = (1.0,)
     zero: tuple[int, ...] = (0,)
     dtype: str = "uint8"
     axis: int = 0
+    planar: bool = False
 
     @property
     def elementwise(self) -> bool:
-        return len(self.scale) == 1
+        return len(self.scale) == 1 and not self.planar
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 1)
         need_float(inputs)
         need_name("dtype", self.dtype, tuple(RANGES))
         check_steps(self, inputs[0], self.dtype)
-        return [Spec(inputs[0].shape, self.dtype)]
+        shape = inputs[0].shape
+        if self.planar:
+            need(len(shape) == 4 and shape[1] <= MOST_PLANES, f"planar x of shape [N, C, H, W] with C <= {MOST_PLANES}", shape)
+            need(len(self.scale) == 1 and self.dtype == "uint8", "one scale and uint8 for a planar x", self.dtype)
+            shape = shape[0], *shape[2:], shape[1]
+        return [Spec(shape, self.dtype)]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         (x,) = arrays
@@ -72,13 +80,20 @@ class Quantize(Op):
             real = x / scale
             # fmax: NaN becomes the low end
             clamped = np.fmin(np.fmax(real, (low - zero).astype(np.float32)), (high - zero).astype(np.float32))
-            return [np.asarray((np.rint(clamped).astype(np.int32) + zero).astype(self.dtype))]
+            y = np.asarray((np.rint(clamped).astype(np.int32) + zero).astype(self.dtype))
+        return [y.transpose(0, 2, 3, 1) if self.planar else y]
 
     def strided(self) -> tuple[bool, bool]:
-        return True, True
+        return not self.planar, not self.planar
 
     def lower(self, builder: Any, node: Any) -> bool:
-        return lower_steps(self, builder, node, self.dtype)
+        if not self.planar:
+            return lower_steps(self, builder, node, self.dtype)
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        builder.emit("quantize_planes", [builder.tensor(x.name), builder.tensor(y.name)], nbytes=8 * x.size, batch=x.shape[0],
+                     pixels=x.shape[2] * x.shape[3], channels=x.shape[1], plane=x.shape[2] * x.shape[3], scale=self.scale[0],
+                     zero=self.zero[0], flip=0)
+        return True
 
 
 @register
