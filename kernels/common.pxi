@@ -179,6 +179,20 @@ cdef extern from "step.h":
         int32_t y_zero
         uint8_t *y
         int64_t ldy, out_width, channels
+    ctypedef struct tn_q_winograd_input:
+        const uint8_t *x
+        int64_t row, ld, y0, y1, x0, x1, channels
+        int16_t *v
+        int64_t stride
+        int32_t x_zero
+    ctypedef struct tn_q_winograd_output:
+        const int32_t *m
+        int64_t stride
+        const int32_t *bias
+        const float *multiplier
+        void *y
+        int64_t y_row, ldy, rows, columns, channels
+        int32_t result, zero, low, high, small
     ctypedef struct tn_int8:
         int64_t (*multiply_add)(int64_t) noexcept nogil
         void (*quantize)(const float *, uint8_t *, int64_t, float, int32_t, int32_t) noexcept nogil
@@ -200,6 +214,11 @@ cdef extern from "step.h":
         void (*bilinear)(const tn_bilinear *) noexcept nogil
         void (*interleave)(const uint8_t *, int64_t, int, uint8_t *, int64_t) noexcept nogil
         void (*deinterleave)(const uint8_t *, int, uint8_t *, int64_t, int64_t) noexcept nogil
+        void (*winograd_input)(const tn_q_winograd_input *, int) noexcept nogil
+        void (*winograd_product)(const int16_t *, int64_t, int64_t, const int16_t *, int64_t, int64_t, int32_t *) noexcept nogil
+        void (*winograd_output)(const tn_q_winograd_output *, int) noexcept nogil
+        void (*winograd_weights)(const int8_t *, int64_t, int64_t, int16_t *, int64_t, int) noexcept nogil
+        int64_t (*winograd_reach)(const int8_t *, int64_t, int64_t) noexcept nogil
     ctypedef struct tn_context:
         char **base
         const tn_micro *micro

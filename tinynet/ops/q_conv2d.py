@@ -10,6 +10,7 @@ from tinynet import layouts
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_inputs, need_nhwc, padded, tap, window_extents
 from tinynet.ops.q_product import emit_q_product, run_length
+from tinynet.ops.q_winograd import choose_size, emit_q_winograd
 from tinynet.ops.requantized import Requantized
 
 
@@ -65,6 +66,10 @@ class QConv2d(Requantized):
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        size = choose_size(builder, self, node, x, y)
+        if size:
+            emit_q_winograd(builder, self, node, size, x, y)
+            return True
         w = builder.graph.tensors[node.inputs[1]].shape
         emit_q_product(
             builder, self, node, picture=x.shape[:3], x=x, channels=x.shape[3], w=w, kernel=w[1:3], out=y.shape[1:3], y=y,

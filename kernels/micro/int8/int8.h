@@ -83,6 +83,27 @@ typedef struct tn_bilinear {
     int64_t ldy, out_width, channels;
 } tn_bilinear;
 
+/* Inputs of one tile of a Winograd convolution: pixel (y, x) exists where y0 <= y < y1, x0 <= x < x1, elsewhere it is x_zero.
+   Element (y, x) of the transformed tile goes to matrix E y + x: v[stride (E y + x) + c], channels padded to whole vectors. */
+typedef struct tn_q_winograd_input {
+    const uint8_t *x;          /* pixel (0, 0), existing or not; rows `row` apart, pixels `ld` */
+    int64_t row, ld, y0, y1, x0, x1, channels;
+    int16_t *v;
+    int64_t stride;
+    int32_t x_zero;
+} tn_q_winograd_input;
+
+/* Outputs of one tile: m[stride (E y + x) + c] -> the first rows x columns of the tile. */
+typedef struct tn_q_winograd_output {
+    const int32_t *m;
+    int64_t stride;
+    const int32_t *bias;       /* [channels] */
+    const float *multiplier;   /* [channels] */
+    void *y;                   /* rows y_row apart, pixels ldy, in elements */
+    int64_t y_row, ldy, rows, columns, channels;
+    int32_t result, zero, low, high, small; /* as in tn_gemm8 */
+} tn_q_winograd_output;
+
 typedef struct tn_int8 {
     /* n turns of multiply-accumulates in registers, for measuring the peak; returns how many were done */
     int64_t (*multiply_add)(int64_t n);
@@ -115,6 +136,16 @@ typedef struct tn_int8 {
     /* y[n i + j] = x[j ldx + i] for i < columns, and back: y[j ldy + i] = x[n i + j]; n is 2 or 3 */
     void (*interleave)(const uint8_t *x, int64_t ldx, int n, uint8_t *y, int64_t columns);
     void (*deinterleave)(const uint8_t *x, int n, uint8_t *y, int64_t ldy, int64_t columns);
+    /* Winograd's transforms for tiles of 2x2 or 4x4 outputs, and c [rows][16 panels] = a [rows][4 quads] b [panels][quads][64] of
+       what they give; NULL on levels with a dot product, which gain nothing.  Weights only on "scalar": one panel
+       [3 rows][row_quads][16][4] -> matrices `stride` apart, each [quads][64] in the order of winograd_product; the largest
+       sum of weights of one sign that an output has. */
+    void (*winograd_input)(const tn_q_winograd_input *t, int size);
+    void (*winograd_product)(const int16_t *a, int64_t lda, int64_t rows, const int16_t *b, int64_t quads, int64_t panels,
+                             int32_t *c);
+    void (*winograd_output)(const tn_q_winograd_output *t, int size);
+    void (*winograd_weights)(const int8_t *w, int64_t row_quads, int64_t channels, int16_t *u, int64_t stride, int size);
+    int64_t (*winograd_reach)(const int8_t *w, int64_t panels, int64_t quads);
 } tn_int8;
 
 /* Table of a level by name ("avx2"), or NULL if this build or this CPU lacks it. */

@@ -14,6 +14,11 @@
 #include "elementwise.h"
 #include "lookup.h"
 #include "softmax.h"
+#include "gemm.h"
+#if !HAVE_DOT
+#include "winograd.h"
+#endif
+#include "depthwise.h"
 #include "pool.h"
 #include "interleave.h"
 #endif
@@ -44,5 +49,13 @@ const tn_int8 TABLE_NAME(LEVEL) = {
     .bilinear = bilinear,
     .interleave = interleave,
     .deinterleave = deinterleave,
+#if !HAVE_DOT
+    .winograd_input = winograd_input,
+    .winograd_product = winograd_product,
+    .winograd_output = winograd_output,
+#if VL == 1
+    .winograd_weights = winograd_weights,
+    .winograd_reach = winograd_reach,
+#endif
 #endif
 };
