@@ -182,9 +182,9 @@ cdef extern from "step.h":
     ctypedef struct tn_q_winograd_input:
         const uint8_t *x
         int64_t row, ld, y0, y1, x0, x1, channels
+        const uint8_t *outside
         int16_t *v
         int64_t stride
-        int32_t x_zero
     ctypedef struct tn_q_winograd_output:
         const int32_t *m
         int64_t stride

@@ -10,11 +10,11 @@ cdef struct QWinogradParams:
     int64_t size, tiles_y, tiles_x     # a tile is size x size outputs
     int64_t band, block, shared        # tiles; panels; do threads share a band's inputs?
     int64_t ldv, stride_v, stride_m    # transformed inputs and products: elements per tile, per matrix
-    int64_t result, x_zero, y_zero, low, high, small
+    int64_t result, x_zero, y_zero, low, high, small, outside_bytes
 
 
 cdef void q_winograd_inputs(const QWinogradParams *p, const uint8_t *x, int64_t first, int64_t begin, int64_t end, int16_t *v,
-                            tn_context *c) noexcept nogil:
+                            const uint8_t *outside, tn_context *c) noexcept nogil:
     """Tiles [begin, end) into the matrices of the band that starts with tile `first`."""
     cdef tn_q_winograd_input t
     cdef int64_t i, n, y, xx
@@ -22,7 +22,7 @@ cdef void q_winograd_inputs(const QWinogradParams *p, const uint8_t *x, int64_t 
     t.ld = p.ldx
     t.channels = p.channels
     t.stride = p.stride_v
-    t.x_zero = <int32_t>p.x_zero
+    t.outside = outside
     for i in range(begin, end):
         n = i // (p.tiles_y * p.tiles_x)
         y = i // p.tiles_x % p.tiles_y * p.size - p.pad_top
@@ -72,8 +72,10 @@ cdef int q_conv2d_winograd(const tn_step *s, tn_context *c) noexcept nogil:
     cdef int64_t panels = (p.out_channels + TN_PANEL - 1) // TN_PANEL, blocks = (panels + p.block - 1) // p.block
     cdef int64_t begin = 0, end = p.batch * p.tiles_y * p.tiles_x, block_begin = 0, block_end = blocks
     cdef int64_t bands, band, first, last, mine, mine_end, block, panel, count, e
-    cdef int16_t *v = <int16_t *>operand(s, c, 5)
+    cdef uint8_t *outside = <uint8_t *>operand(s, c, 5) + c.thread * p.outside_bytes
+    cdef int16_t *v = <int16_t *>(operand(s, c, 5) + c.threads * p.outside_bytes)
     cdef int32_t *m
+    memset(outside, <int>p.x_zero, p.channels)
     if p.shared:
         m = <int32_t *>(v + matrices * p.stride_v) + c.thread * matrices * p.stride_m
         my_part(c, blocks, 1, &block_begin, &block_end)
@@ -91,7 +93,7 @@ cdef int q_conv2d_winograd(const tn_step *s, tn_context *c) noexcept nogil:
             my_part(c, last - first, 1, &mine, &mine_end)
             mine += first
             mine_end += first
-        q_winograd_inputs(p, x, first, mine, mine_end, v, c)
+        q_winograd_inputs(p, x, first, mine, mine_end, v, outside, c)
         if p.shared:
             tn_barrier(c.team)
         for block in range(block_begin, block_end):
@@ -109,7 +111,7 @@ cdef int q_conv2d_winograd(const tn_step *s, tn_context *c) noexcept nogil:
 
 _declare("q_conv2d_winograd", q_conv2d_winograd, sizeof(QWinogradParams),
          "batch height width ldx channels out_height out_width out_channels ldy pad_top pad_left "
-         "size tiles_y tiles_x band block shared ldv stride_v stride_m result x_zero y_zero low high small")
+         "size tiles_y tiles_x band block shared ldv stride_v stride_m result x_zero y_zero low high small outside_bytes")
 
 
 cdef struct QWinogradWeights:

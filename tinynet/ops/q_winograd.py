@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # The kernel gets sums times 2^HEADROOM modulo 2^32, and shifts: they have to be smaller than 2^31 / 2^HEADROOM.
 HEADROOM = {2: 2, 4: 6}
 # Costs beside the product, in MACs of 16 bits: per transformed input, per transformed output, per weight that is read.
-INPUT, OUTPUT, WEIGHT = 8, 24, 14
+INPUT, OUTPUT, WEIGHT = 6, 13, 8
 DIRECT = 1.2             # a MAC of the direct product, which has weights of 8 bits to widen
 GAIN = 1.1               # less is not worth the memory
 
@@ -77,7 +77,9 @@ def emit_q_winograd(b: Builder, op: Any, node: Any, size: int, x: View, y: View)
     weight_bytes = 2 * matrices(size) * panels * PANEL * -(-channels // QUAD) * QUAD
     band = choose_band(total, matrices(size) * (2 * ldv + 4 * ldm), weight_bytes)
     stride_v, stride_m = _odd_lines(band * ldv, 32), _odd_lines(band * ldm, 16)
-    scratch = matrices(size) * (2 * stride_v * (1 if shared else b.threads) + 4 * stride_m * b.threads)
+    outside_bytes = -(-channels // 64) * 64
+    inputs = 1 if shared else b.threads
+    scratch = b.threads * outside_bytes + matrices(size) * (2 * stride_v * inputs + 4 * stride_m * b.threads)
     weights = node.inputs[1]
     layout = op.weight_layout(b.graph.tensors[weights].shape)
     u = b.built(
@@ -91,7 +93,7 @@ def emit_q_winograd(b: Builder, op: Any, node: Any, size: int, x: View, y: View)
         out_height=y.shape[1], out_width=y.shape[2], out_channels=outs, ldy=y.ld, pad_top=op.pads[0], pad_left=op.pads[1],
         size=size, tiles_y=tiles[0], tiles_x=tiles[1], band=band, block=block, shared=shared, ldv=ldv, stride_v=stride_v,
         stride_m=stride_m, result=RESULTS.index(op.dtype), x_zero=op.x_zero, y_zero=op.y_zero, low=op.low, high=op.high,
-        small=bool((np.abs(multiplier) < 1).all()),
+        small=bool((np.abs(multiplier) < 1).all()), outside_bytes=outside_bytes,
     )
 
 

@@ -32,11 +32,20 @@ static void pack_rows(const tn_gemm8 *g, const uint8_t *const *a, int64_t rows, 
                 _mm_storel_epi64((__m128i *)(to + 16 * rows), high);
                 _mm_storel_epi64((__m128i *)(to + 24 * rows), _mm_unpackhi_epi64(high, high));
             }
-            for (; q > 0; q--, x += 4, to += 8 * rows) {
+            if (q >= 2) {
+                const __m128i bytes = _mm_loadl_epi64((const __m128i *)x);
+                const __m128i even = _mm_and_si128(bytes, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(bytes, 8);
+                const __m128i both = _mm_unpacklo_epi32(even, odd);
+                _mm_storel_epi64((__m128i *)to, both);
+                _mm_storel_epi64((__m128i *)(to + 8 * rows), _mm_unpackhi_epi64(both, both));
+                q -= 2, x += 8, to += 16 * rows;
+            }
+            if (q > 0) {
                 uint32_t bytes;
                 memcpy(&bytes, x, 4);
                 const uint64_t pairs = (uint64_t)(bytes >> 8 & 0xff00ff) << 32 | (bytes & 0xff00ff);
                 memcpy(to, &pairs, 8);
+                to += 8 * rows;
             }
 #else
             for (; q > 0; q--, x += 4, to += 8 * rows) {

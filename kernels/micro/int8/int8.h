@@ -83,14 +83,14 @@ typedef struct tn_bilinear {
     int64_t ldy, out_width, channels;
 } tn_bilinear;
 
-/* Inputs of one tile of a Winograd convolution: pixel (y, x) exists where y0 <= y < y1, x0 <= x < x1, elsewhere it is x_zero.
+/* Inputs of one tile of a Winograd convolution: pixel (y, x) exists where y0 <= y < y1, x0 <= x < x1.
    Element (y, x) of the transformed tile goes to matrix E y + x: v[stride (E y + x) + c], channels padded to whole vectors. */
 typedef struct tn_q_winograd_input {
     const uint8_t *x;          /* pixel (0, 0), existing or not; rows `row` apart, pixels `ld` */
     int64_t row, ld, y0, y1, x0, x1, channels;
+    const uint8_t *outside;    /* [channels], of pixels that do not exist */
     int16_t *v;
     int64_t stride;
-    int32_t x_zero;
 } tn_q_winograd_input;
 
 /* Outputs of one tile: m[stride (E y + x) + c] -> the first rows x columns of the tile. */

@@ -18,7 +18,6 @@ enum { MOST_SIZE = 4, MOST_E = MOST_SIZE + 2, LANES = 2 * VL };
 
 typedef int16_t vs __attribute__((vector_size(4 * VL)));
 typedef int16_t vs_any __attribute__((vector_size(4 * VL), aligned(2), may_alias));
-INLINE vs vs_set1(int32_t x) { return (int16_t)x - (vs){0}; }
 
 INLINE vs vs_widen(const uint8_t *x)
 {
@@ -58,24 +57,23 @@ INLINE void bytes_1d(const int SIZE, const vs *x, vs *v)
 INLINE void bytes_tile(const tn_q_winograd_input *t, const int SIZE)
 {
     const int e = SIZE + 2;
+    const uint8_t *at[MOST_E * MOST_E];
+    uint8_t part[MOST_E * MOST_E][LANES];
     vs half[MOST_E][MOST_E];
+    for (int i = 0; i < e; i++)
+        for (int j = 0; j < e; j++)
+            at[i * e + j] = i >= t->y0 && i < t->y1 && j >= t->x0 && j < t->x1 ? t->x + i * t->row + j * t->ld : t->outside;
     for (int64_t c = 0; c < t->channels; c += LANES) {
-        const int64_t left = t->channels - c;
+        int64_t from = c;
+        if (t->channels - c < LANES) {
+            for (int k = 0; k < e * e; k++)
+                at[k] = memcpy(part[k], at[k] + c, (size_t)(t->channels - c));
+            from = 0;
+        }
         for (int j = 0; j < e; j++) {
             vs x[MOST_E], v[MOST_E];
-            const uint8_t *p = t->x + j * t->ld + c;
-            UNROLL for (int i = 0; i < e; i++, p += t->row)
-            {
-                if (!(i >= t->y0 && i < t->y1 && j >= t->x0 && j < t->x1)) {
-                    x[i] = vs_set1(t->x_zero);
-                } else if (left >= LANES) {
-                    x[i] = vs_widen(p);
-                } else {
-                    uint8_t part[LANES] = {0};
-                    memcpy(part, p, left);
-                    x[i] = vs_widen(part);
-                }
-            }
+            UNROLL for (int i = 0; i < e; i++)
+                x[i] = vs_widen(at[i * e + j] + from);
             bytes_1d(SIZE, x, v);
             UNROLL for (int i = 0; i < e; i++)
                 half[i][j] = v[i];
@@ -278,13 +276,12 @@ INLINE void sums_tile(const int32_t *m, int64_t stride, const int32_t *bias, int
     }
 }
 
-INLINE void sums_tiles(const tn_q_winograd_output *o, const int SIZE)
+static void winograd_output(const tn_q_winograd_output *o, int size)
 {
     tn_gemm8 g;
     tile t;
     tile_room room;
     int32_t sums[MOST_SIZE * MOST_SIZE * 16];
-    const int64_t item = o->result == TN_UINT8 ? 1 : 4;
     memset(&g, 0, sizeof g);
     g.n = o->channels;
     g.bias = o->bias;
@@ -296,7 +293,10 @@ INLINE void sums_tiles(const tn_q_winograd_output *o, const int SIZE)
     g.high = o->high;
     for (int64_t p = 0; 16 * p < o->channels; p++) {
         tile_columns(&t, &g, p, 1, &room);
-        sums_tile(o->m + 16 * p, o->stride, t.bias, sums, SIZE);
+        if (size == 4)
+            sums_tile(o->m + 16 * p, o->stride, t.bias, sums, 4);
+        else
+            sums_tile(o->m + 16 * p, o->stride, t.bias, sums, 2);
 #if VL > 1
         vf multiplier[VECTORS];
         const narrowing to = narrowing_of(&t);
@@ -304,8 +304,8 @@ INLINE void sums_tiles(const tn_q_winograd_output *o, const int SIZE)
             multiplier[j] = vf_load(t.multiplier + j * VL);
 #endif
         for (int64_t i = 0; i < o->rows; i++) {
-            const int32_t *row = sums + 16 * SIZE * i;
-            t.y = (uint8_t *)o->y + (i * o->y_row + 16 * p) * item;
+            const int32_t *row = sums + 16 * size * i;
+            t.y = (uint8_t *)o->y + (i * o->y_row + 16 * p) * tile_item(&g);
 #if VL > 1
             if (o->result == TN_UINT8 && o->small) {
                 for (int64_t j = 0; j < o->columns; j++, t.y += o->ldy) {
@@ -320,14 +320,6 @@ INLINE void sums_tiles(const tn_q_winograd_output *o, const int SIZE)
             tile_finish(&t, row, o->columns, 16);
         }
     }
-}
-
-static void winograd_output(const tn_q_winograd_output *o, int size)
-{
-    if (size == 4)
-        sums_tiles(o, 4);
-    else
-        sums_tiles(o, 2);
 }
 
 /* Weights are transformed once, by the scalar table for all. */
