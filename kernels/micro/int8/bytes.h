@@ -90,30 +90,49 @@ INLINE void vi_widen(const uint8_t *p, vi w[4])
 }
 
 #if VL > 1
-/* Integers as bytes; those outside of 0..255 become the nearest of these. */
-INLINE vb vi_narrow(const vi w[4])
-{
+typedef int16_t vs __attribute__((vector_size(BLOCK)));
+
+/* Integers plus 16-bit numbers as bytes, every step saturating.  Packing works on each 128-bit part by itself: vb_in_order
+   puts the bytes into the order of the integers. */
+#if defined(__x86_64__)
 #if VL == 16
-    const __m512i low = _mm512_packs_epi32((__m512i)w[0], (__m512i)w[1]), high = _mm512_packs_epi32((__m512i)w[2], (__m512i)w[3]);
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    return (vb)_mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+#define X86(op, ...) _mm512_##op(__VA_ARGS__)
+typedef __m512i x86_register;
 #elif VL == 8
-    const __m256i low = _mm256_packs_epi32((__m256i)w[0], (__m256i)w[1]), high = _mm256_packs_epi32((__m256i)w[2], (__m256i)w[3]);
-    return (vb)_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-#elif VL == 4 && defined(__x86_64__)
-    return (vb)_mm_packus_epi16(_mm_packs_epi32((__m128i)w[0], (__m128i)w[1]), _mm_packs_epi32((__m128i)w[2], (__m128i)w[3]));
-#elif VL == 4 && defined(__aarch64__)
+#define X86(op, ...) _mm256_##op(__VA_ARGS__)
+typedef __m256i x86_register;
+#else
+#define X86(op, ...) _mm_##op(__VA_ARGS__)
+typedef __m128i x86_register;
+#endif
+INLINE vb vi_pack(const vi w[4], vs plus)
+{
+    const x86_register low = X86(packs_epi32, (x86_register)w[0], (x86_register)w[1]);
+    const x86_register high = X86(packs_epi32, (x86_register)w[2], (x86_register)w[3]);
+    return (vb)X86(packus_epi16, X86(adds_epi16, low, (x86_register)plus), X86(adds_epi16, high, (x86_register)plus));
+}
+#else
+INLINE vb vi_pack(const vi w[4], vs plus)
+{
     const int16x8_t low = vqmovn_high_s32(vqmovn_s32((int32x4_t)w[0]), (int32x4_t)w[1]);
     const int16x8_t high = vqmovn_high_s32(vqmovn_s32((int32x4_t)w[2]), (int32x4_t)w[3]);
-    return (vb)vqmovun_high_s16(vqmovun_s16(low), high);
+    return (vb)vqmovun_high_s16(vqmovun_s16(vqaddq_s16(low, (int16x8_t)plus)), vqaddq_s16(high, (int16x8_t)plus));
+}
+#endif
+
+INLINE vb vb_in_order(vb v)
+{
+#if VL == 16
+    return (vb)_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), (__m512i)v);
+#elif VL == 8
+    return (vb)_mm256_permutevar8x32_epi32((__m256i)v, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 #else
-    uint8_t v[BLOCK];
-    for (int k = 0; k < 4; k++)
-        for (int i = 0; i < VL; i++)
-            v[k * VL + i] = (uint8_t)(w[k][i] < 0 ? 0 : w[k][i] > 255 ? 255 : w[k][i]);
-    return vb_load(v);
+    return v;
 #endif
 }
+
+/* Integers as bytes; those outside of 0..255 become the nearest of these. */
+INLINE vb vi_narrow(const vi w[4]) { return vb_in_order(vi_pack(w, (vs){0})); }
 #endif
 
 /* Integers as bytes; those outside of low..high, each a byte repeated, become the nearest of these. */

@@ -39,45 +39,63 @@ INLINE vi vi_dot(vi acc, vi a, vi b)
 #endif
 
 #if defined(__x86_64__) && VL > 1
-INLINE vi quad_load(const uint8_t *a)
+#if WIDE
+/* The quad at a[k + at] times one row of each panel.  As one piece: gcc would advance an address for every row, and copy
+   accumulators around to free registers. */
+#define ROW_ASM(products, ...)                                                                     \
+    __asm__("vpbroadcastd %c[at](%[a],%[k]), %[x]" products                                        \
+            : [x] "=&v"(x), __VA_ARGS__ [a] "r"(a), [k] "r"(k), [at] "i"(at))
+#define PRODUCT(j) "\n\t" DOT " %[r" #j "], %[x], %[c" #j "]"
+INLINE void dot_row(vi *acc, const uint8_t *a, int64_t k, const int at, const vi *row, const int P)
 {
-    int32_t x;
-    memcpy(&x, a, 4);
-    return vi_set1(x);
+    vi x;
+    if (P == 1)
+        ROW_ASM(PRODUCT(0), [c0] "+v"(acc[0]) : [r0] "v"(row[0]),);
+    else if (P == 2)
+        ROW_ASM(PRODUCT(0) PRODUCT(1), [c0] "+v"(acc[0]), [c1] "+v"(acc[1]) : [r0] "v"(row[0]), [r1] "v"(row[1]),);
+    else if (P == 3)
+        ROW_ASM(PRODUCT(0) PRODUCT(1) PRODUCT(2), [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [c2] "+v"(acc[2])
+                : [r0] "v"(row[0]), [r1] "v"(row[1]), [r2] "v"(row[2]),);
+    else
+        ROW_ASM(PRODUCT(0) PRODUCT(1) PRODUCT(2) PRODUCT(3), [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [c2] "+v"(acc[2]),
+                [c3] "+v"(acc[3]) : [r0] "v"(row[0]), [r1] "v"(row[1]), [r2] "v"(row[2]), [r3] "v"(row[3]),);
 }
+#else
+INLINE void dot_row(vi *acc, const uint8_t *a, int64_t k, const int at, const vi *row, const int P)
+{
+    int32_t quad;
+    memcpy(&quad, a + k + at, 4);
+    const vi x = vi_set1(quad);
+    UNROLL for (int j = 0; j < P * VECTORS; j++)
+        acc[j] = vi_dot(acc[j], x, row[j]);
+}
+#endif
 
-/* One quad of K: rows of A at a[i] + k, rows of the panels at b[p] + 64 u. */
-#define TILE_STEP(M, P, k, u)                                                                      \
+/* One quad of K: rows of A at a[i] + k, rows of panel p at b + p panel. */
+#define TILE_STEP(M, P, u)                                                                         \
     do {                                                                                           \
         vi row[P * VECTORS];                                                                       \
         UNROLL for (int p = 0; p < P; p++)                                                         \
             UNROLL for (int j = 0; j < VECTORS; j++)                                               \
-                row[p * VECTORS + j] = vi_load(b[p] + 64 * (u) + 4 * VL * j);                      \
+                row[p * VECTORS + j] = vi_load(b + (p == 3 ? panel3 : p * panel) + 64 * (u) + 4 * VL * j); \
         UNROLL for (int i = 0; i < M; i++)                                                         \
-        {                                                                                          \
-            const vi x = quad_load(a[i] + (k));                                                    \
-            UNROLL for (int j = 0; j < P * VECTORS; j++)                                           \
-                acc[i][j] = vi_dot(acc[i][j], x, row[j]);                                          \
-        }                                                                                          \
+            dot_row(acc[i], a[i], k, 4 * (u), row, P);                                             \
     } while (0)
 
-/* The empty asm keeps gcc from replacing P walking pointers by TURN * P offsets, more than there are registers. */
-#define TILE_ADVANCE(P, quads)                                                                     \
-    UNROLL for (int p = 0; p < P; p++)                                                             \
-    {                                                                                              \
-        b[p] += 64 * (quads);                                                                      \
-        __asm__("" : "+r"(b[p]));                                                                  \
-    }
+/* The empty asm keeps gcc from walking with an address for every panel. */
+#define TILE_ADVANCE(quads)                                                                        \
+    b += 64 * (quads);                                                                             \
+    __asm__("" : "+r"(b), "+r"(panel), "+r"(panel3));
 
 #define TILE_RUN(M, P)                                                                             \
     for (; q >= TURN; q -= TURN, k += 4 * TURN) {                                                  \
         UNROLL for (int u = 0; u < TURN; u++)                                                      \
-            TILE_STEP(M, P, k + 4 * u, u);                                                         \
-        TILE_ADVANCE(P, TURN)                                                                      \
+            TILE_STEP(M, P, u);                                                                    \
+        TILE_ADVANCE(TURN)                                                                         \
     }                                                                                              \
     for (; q > 0; q--, k += 4) {                                                                   \
-        TILE_STEP(M, P, k, 0);                                                                     \
-        TILE_ADVANCE(P, 1)                                                                         \
+        TILE_STEP(M, P, 0);                                                                        \
+        TILE_ADVANCE(1)                                                                            \
     }
 
 #elif VL == 4
@@ -85,7 +103,7 @@ INLINE vi quad_load(const uint8_t *a)
     do {                                                                                           \
         int8x16_t row[VECTORS];                                                                    \
         UNROLL for (int j = 0; j < VECTORS; j++)                                                   \
-            row[j] = vld1q_s8(b[0] + 64 * (u) + 16 * j);                                           \
+            row[j] = vld1q_s8(b + 64 * (u) + 16 * j);                                           \
         UNROLL for (int i = 0; i < M; i++)                                                         \
             UNROLL for (int j = 0; j < VECTORS; j++)                                               \
                 acc[i][j] = (vi)DOT;                                                               \
@@ -94,7 +112,7 @@ INLINE vi quad_load(const uint8_t *a)
 #define TILE_RUN(M, P)                                                                             \
     const uint8x16_t flip = vdupq_n_u8(0x80);                                                      \
     int8x16_t x[M];                                                                                \
-    for (; q >= 4; q -= 4, k += 16, b[0] += 256) {                                                 \
+    for (; q >= 4; q -= 4, k += 16, b += 256) {                                                 \
         UNROLL for (int i = 0; i < M; i++)                                                         \
             x[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(a[i] + k), flip));                        \
         TILE_QUAD(M, x, 0, vdotq_laneq_s32((int32x4_t)acc[i][j], row[j], x[i], 0));                \
@@ -102,7 +120,7 @@ INLINE vi quad_load(const uint8_t *a)
         TILE_QUAD(M, x, 2, vdotq_laneq_s32((int32x4_t)acc[i][j], row[j], x[i], 2));                \
         TILE_QUAD(M, x, 3, vdotq_laneq_s32((int32x4_t)acc[i][j], row[j], x[i], 3));                \
     }                                                                                              \
-    for (; q > 0; q--, k += 4, b[0] += 64) {                                                       \
+    for (; q > 0; q--, k += 4, b += 64) {                                                       \
         UNROLL for (int i = 0; i < M; i++)                                                         \
         {                                                                                          \
             uint32_t quad;                                                                         \
@@ -114,34 +132,40 @@ INLINE vi quad_load(const uint8_t *a)
 
 #else
 #define TILE_RUN(M, P)                                                                             \
-    for (; q > 0; q--, k += 4, b[0] += 64) {                                                       \
+    for (; q > 0; q--, k += 4, b += 64) {                                                       \
         const int32_t x0 = a[0][k], x1 = a[0][k + 1], x2 = a[0][k + 2], x3 = a[0][k + 3];          \
         UNROLL for (int j = 0; j < 16; j++)                                                        \
-            acc[0][j] = vi_add(acc[0][j], vi_set1(x0 * b[0][4 * j] + x1 * b[0][4 * j + 1] +        \
-                                                  x2 * b[0][4 * j + 2] + x3 * b[0][4 * j + 3]));   \
+            acc[0][j] = vi_add(acc[0][j], vi_set1(x0 * b[4 * j] + x1 * b[4 * j + 1] +        \
+                                                  x2 * b[4 * j + 2] + x3 * b[4 * j + 3]));   \
     }
 #endif
 
+/* `count` tiles, one below the other. */
 #define DEFINE_TILE(M, P)                                                                          \
-    static __attribute__((noinline)) void tile_##M##x##P(const tile *t)                            \
+    static __attribute__((noinline)) void tile_##M##x##P(tile *t, int64_t count)                   \
     {                                                                                              \
-        vi acc[M][P * VECTORS];                                                                    \
-        const uint8_t *a[M];                                                                       \
-        const int8_t *b[P];                                                                        \
-        UNROLL for (int i = 0; i < M; i++)                                                         \
-        {                                                                                          \
-            a[i] = t->a[i];                                                                        \
-            UNROLL for (int j = 0; j < P * VECTORS; j++)                                           \
-                acc[i][j] = tile_start(t, i, j * VL);                                              \
+        int64_t panel = t->g->quads * 64, panel3 = 3 * panel;                                      \
+        const int64_t *const runs = t->g->run, *const end = runs + 3 * t->g->runs;                 \
+        for (; count > 0; count--) {                                                               \
+            vi acc[M][P * VECTORS];                                                                \
+            const uint8_t *a[M];                                                                   \
+            const int8_t *b = t->b;                                                                \
+            UNROLL for (int i = 0; i < M; i++)                                                     \
+            {                                                                                      \
+                a[i] = t->a[i];                                                                    \
+                UNROLL for (int j = 0; j < P * VECTORS; j++)                                       \
+                    acc[i][j] = tile_start(t, i, j * VL);                                          \
+            }                                                                                      \
+            for (const int64_t *run = runs; run < end; run += 3) {                                 \
+                int64_t k = run[0], q = run[1];                                                    \
+                TILE_RUN(M, P)                                                                     \
+            }                                                                                      \
+            tile_end(t, acc[0], M, P);                                                             \
+            t->a += M;                                                                             \
+            t->sums += M;                                                                          \
+            t->y += M * t->g->ldy * tile_item(t->g);                                               \
         }                                                                                          \
-        UNROLL for (int p = 0; p < P; p++)                                                         \
-            b[p] = t->b + p * t->g->quads * 64;                                                    \
-        const int64_t *run = t->g->run, *const end = run + 3 * t->g->runs;                         \
-        for (; run < end; run += 3) {                                                              \
-            int64_t k = run[0], q = run[1];                                                        \
-            TILE_RUN(M, P)                                                                         \
-        }                                                                                          \
-        tile_end(t, acc[0], M, P);                                                                 \
+        (void)panel3;                                                                              \
     }
 
 DEFINE_TILE(1, 1)
@@ -163,7 +187,7 @@ DEFINE_TILE(5, 3) DEFINE_TILE(6, 3) DEFINE_TILE(7, 3) DEFINE_TILE(8, 3)
 DEFINE_TILE(1, 4) DEFINE_TILE(2, 4) DEFINE_TILE(3, 4) DEFINE_TILE(4, 4) DEFINE_TILE(5, 4) DEFINE_TILE(6, 4)
 #endif
 
-static void (*const dot_tiles[][8])(const tile *) = {
+static void (*const dot_tiles[][8])(tile *, int64_t) = {
 #if WIDE
     {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1, tile_7x1, tile_8x1},
     {tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2, tile_7x2, tile_8x2},
@@ -194,12 +218,12 @@ static void gemm8_dot(const tn_gemm8 *g)
         tile_columns(&t, g, p0, width, &room);
         const int64_t pieces = (g->rows + max_rows[width] - 1) / max_rows[width];
         const int64_t height = g->rows / pieces, taller = g->rows - height * pieces;
-        for (int64_t piece = 0, i = 0, rows; piece < pieces; piece++, i += rows) {
-            rows = height + (piece < taller);
-            t.a = g->a + i;
-            t.sums = sums + i;
-            t.y = (uint8_t *)g->y + (i * g->ldy + 16 * p0) * tile_item(g);
-            dot_tiles[width - 1][rows - 1](&t);
-        }
+        t.a = g->a;
+        t.sums = sums;
+        t.y = (uint8_t *)g->y + 16 * p0 * tile_item(g);
+        if (taller)
+            dot_tiles[width - 1][height](&t, taller);
+        if (height)
+            dot_tiles[width - 1][height - 1](&t, pieces - taller);
     }
 }

@@ -20,19 +20,18 @@ typedef struct tile {
     const tn_gemm8 *g;
 } tile;
 
-/* Accumulators of row i before the first product, columns from `at` on.  The empty asm makes every row load the bias anew:
-   loads are free here, and moves between registers would take the multipliers' ports. */
+/* Accumulators of row i before the first product, columns from `at` on. */
 INLINE vi tile_start(const tile *t, int i, int at)
 {
-    const int32_t *from = t->bias;
-    __asm__("" : "+r"(from));
-    const vi bias = vi_load(from + at);
-    return __builtin_expect(t->w_zero != NULL, 0) ? vi_add(bias, vi_mul(vi_load(t->w_zero + at), vi_set1((int32_t)-(uint32_t)t->sums[i]))) : bias;
+    const vi bias = vi_load(t->bias + at);
+    if (__builtin_expect(t->w_zero == NULL, 1))
+        return bias;
+    return vi_add(bias, vi_mul(vi_load(t->w_zero + at), vi_set1((int32_t)-(uint32_t)t->sums[i])));
 }
 
 INLINE int64_t tile_item(const tn_gemm8 *g) { return g->result == TN_UINT8 ? 1 : 4; }
 
-/* Any kind of result, from sums in memory. */
+/* Any kind of result, from rows of `columns` sums in memory. */
 static __attribute__((noinline)) void tile_finish(const tile *t, const int32_t *acc, int64_t rows, int64_t columns)
 {
     const tn_gemm8 *g = t->g;
@@ -55,102 +54,95 @@ static __attribute__((noinline)) void tile_finish(const tile *t, const int32_t *
         }
 }
 
-/* What a row of bytes is made with: held in registers while rows are written. */
-typedef struct narrowing {
-#if VL == 16
-    __m512i zero, low, high;
-#elif defined(__x86_64__)
-    __m128i zero, low, high;
-#elif VL > 1
-    int16x8_t zero;
-    uint8x16_t low, high;
-#endif
-    uint64_t mask;                 /* of columns that exist */
-} narrowing;
-
+#if VL > 1
 #if VL == 16
 enum { WIDEST = 4 };
+/* `part` bytes of v to y; the mask keeps the rest of memory as it is. */
+#define STORE_PART(bits, y, part, v) _mm##bits##_mask_storeu_epi8(y, (__mmask64)-1 >> (64 - (part)), v)
 
-INLINE narrowing narrowing_of(const tile *t)
+/* One vector of outputs, as rows of which `rows` exist. */
+INLINE void tile_store(uint8_t *y, int64_t ldy, vb v, int64_t rows, int64_t n, const int ROWS)
 {
-    return (narrowing){_mm512_set1_epi32(t->g->zero * 0x10001), _mm512_set1_epi32((int)(t->g->low * 0x1010101u)),
-                       _mm512_set1_epi32((int)(t->g->high * 0x1010101u)), ~0ull >> (64 - t->n)};
-}
-
-INLINE void tile_row(uint8_t *y, const vi *acc, const vf *multiplier, int panels, const narrowing *to)
-{
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m512i q[4];
-    UNROLL for (int p = 0; p < 4; p++)
-        q[p] = p < panels ? (__m512i)vf_to_nearest(__builtin_convertvector(acc[p], vf) * multiplier[p]) : q[0];
-    q[0] = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), to->zero);
-    q[1] = panels > 2 ? _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), to->zero) : q[0];
-    q[0] = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(q[0], q[1]), to->low), to->high);
-    _mm512_mask_storeu_epi8(y, to->mask, _mm512_permutexvar_epi32(order, q[0]));
-}
-#elif VL > 1
-enum { WIDEST = 1 };
-
-INLINE narrowing narrowing_of(const tile *t)
-{
-    const tn_gemm8 *g = t->g;
-#if defined(__x86_64__)
-    return (narrowing){_mm_set1_epi16((short)g->zero), _mm_set1_epi8((char)g->low), _mm_set1_epi8((char)g->high),
-                       ~0ull >> (64 - t->n)};
-#else
-    return (narrowing){vdupq_n_s16((int16_t)g->zero), vdupq_n_u8((uint8_t)g->low), vdupq_n_u8((uint8_t)g->high),
-                       ~0ull >> (64 - t->n)};
-#endif
-}
-
-INLINE void tile_row(uint8_t *y, const vi *acc, const vf *multiplier, int panels, const narrowing *to)
-{
-    vi q[VECTORS];
-    (void)panels;
-    UNROLL for (int j = 0; j < VECTORS; j++)
-        q[j] = vf_to_nearest(__builtin_convertvector(acc[j], vf) * multiplier[j]);
-#if defined(__x86_64__)
-#if VL == 8
-    const __m256i pair = _mm256_permute4x64_epi64(_mm256_packs_epi32((__m256i)q[0], (__m256i)q[1]), 0xd8);
-    const __m128i first = _mm256_castsi256_si128(pair), second = _mm256_extracti128_si256(pair, 1);
-#else
-    const __m128i first = _mm_packs_epi32((__m128i)q[0], (__m128i)q[1]), second = _mm_packs_epi32((__m128i)q[2], (__m128i)q[3]);
-#endif
-    __m128i bytes = _mm_packus_epi16(_mm_adds_epi16(first, to->zero), _mm_adds_epi16(second, to->zero));
-    bytes = _mm_min_epu8(_mm_max_epu8(bytes, to->low), to->high);
-#else
-    const int16x8_t first = vcombine_s16(vqmovn_s32((int32x4_t)q[0]), vqmovn_s32((int32x4_t)q[1]));
-    const int16x8_t second = vcombine_s16(vqmovn_s32((int32x4_t)q[2]), vqmovn_s32((int32x4_t)q[3]));
-    uint8x16_t bytes = vcombine_u8(vqmovun_s16(vqaddq_s16(first, to->zero)), vqmovun_s16(vqaddq_s16(second, to->zero)));
-    bytes = vminq_u8(vmaxq_u8(bytes, to->low), to->high);
-#endif
-    if (to->mask == 0xffff) {
-        memcpy(y, &bytes, 16);
+    const __m512i x = (__m512i)v;
+    if (ROWS == 1) {
+        STORE_PART(512, y, n, x);
+    } else if (n == 64 / ROWS && ldy == n) {
+        STORE_PART(512, y, rows < ROWS ? rows * n : 64, x);
+    } else if (ROWS == 2) {
+        STORE_PART(256, y, n, _mm512_castsi512_si256(x));
+        if (rows > 1)
+            STORE_PART(256, y + ldy, n, _mm512_extracti64x4_epi64(x, 1));
     } else {
-        uint8_t part[16];
-        memcpy(part, &bytes, 16);
-        for (int k = 0; to->mask >> k & 1; k++)
-            y[k] = part[k];
+        STORE_PART(, y, n, _mm512_castsi512_si128(x));
+        if (rows > 1)
+            STORE_PART(, y + ldy, n, _mm512_extracti32x4_epi32(x, 1));
+        if (rows > 2)
+            STORE_PART(, y + 2 * ldy, n, _mm512_extracti32x4_epi32(x, 2));
+        if (rows > 3)
+            STORE_PART(, y + 3 * ldy, n, _mm512_extracti32x4_epi32(x, 3));
     }
 }
 #else
 enum { WIDEST = 1 };
+
+INLINE void tile_store(uint8_t *y, int64_t ldy, vb v, int64_t rows, int64_t n, const int ROWS)
+{
+    uint8_t bytes[4 * VL];
+    memcpy(bytes, &v, sizeof bytes);
+    for (int64_t i = 0; i < ROWS && i < rows; i++, y += ldy)
+        if (n == 16)
+            memcpy(y, bytes + 16 * i, 16);
+        else
+            for (int64_t k = 0; k < n; k++)
+                y[k] = bytes[16 * i + k];
+}
 #endif
 
-/* The last part of a tile: uint8 in registers, everything else through memory. */
+/* What rows of bytes are made with. */
+typedef struct narrowing {
+    vf multiplier[WIDEST * VECTORS];
+    vs zero;
+    vb low, high;
+} narrowing;
+
+INLINE void narrowing_of(narrowing *to, const tile *t, int vectors)
+{
+    UNROLL for (int j = 0; j < vectors; j++)
+        to->multiplier[j] = vf_load(t->multiplier + j * VL);
+    to->zero = (vs)vi_set1(t->g->zero * 0x10001);
+    to->low = vb_set1((uint8_t)t->g->low);
+    to->high = vb_set1((uint8_t)t->g->high);
+}
+#else
+enum { WIDEST = 1 };
+#endif
+
+/* The last part of a tile: uint8 in registers, as many rows together as fill a vector; everything else through memory. */
 INLINE void tile_end(const tile *t, const vi *acc, int rows, int panels)
 {
     const int vectors = panels * VECTORS;
 #if VL > 1
     if (__builtin_expect(t->g->result == TN_UINT8 && t->g->small, 1)) {
-        vf multiplier[WIDEST * VECTORS];
-        const narrowing to = narrowing_of(t);
+        const int ROWS = vectors > 2 ? 1 : 4 / vectors;
+        const int64_t ldy = t->g->ldy, n = t->n;
+        const int clamped = t->g->low > 0 || t->g->high < 255;
         uint8_t *y = t->y;
-        const int64_t ldy = t->g->ldy;
-        UNROLL for (int j = 0; j < vectors; j++)
-            multiplier[j] = vf_load(t->multiplier + j * VL);
-        UNROLL for (int i = 0; i < rows; i++, y += ldy)
-            tile_row(y, acc + i * vectors, multiplier, panels, &to);
+        narrowing to;
+        narrowing_of(&to, t, vectors);
+        UNROLL for (int i = 0; i < rows; i += ROWS, y += ROWS * ldy)
+        {
+            const int left = (rows - i < ROWS ? rows - i : ROWS) * vectors;
+            vi q[4];
+            UNROLL for (int j = 0; j < 4; j++)
+                if (j < left)
+                    q[j] = vf_to_nearest(__builtin_convertvector(acc[i * vectors + j], vf) * to.multiplier[j % vectors]);
+                else
+                    q[j] = q[j % left];
+            vb bytes = vi_pack(q, to.zero);
+            if (clamped)
+                bytes = vb_min(vb_max(bytes, to.low), to.high);
+            tile_store(y, ldy, vb_in_order(bytes), rows - i, n, ROWS);
+        }
         return;
     }
 #endif
