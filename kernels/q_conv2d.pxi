@@ -50,16 +50,21 @@ cdef void q_row_addresses(const QConv2dParams *p, const uint8_t *x, int64_t firs
     cdef int64_t ox = first % p.out_width
     cdef int64_t oy = first // p.out_width % p.out_height
     cdef int64_t n = first // (p.out_width * p.out_height)
-    cdef int64_t i
-    for i in range(count):
-        rows[i] = x + ((n * height + oy * p.stride_h) * width + ox * p.stride_w) * ld
-        ox += 1
-        if ox == p.out_width:
-            ox = 0
-            oy += 1
-            if oy == p.out_height:
-                oy = 0
-                n += 1
+    cdef int64_t i, here
+    cdef const uint8_t *at
+    while count > 0:
+        at = x + ((n * height + oy * p.stride_h) * width + ox * p.stride_w) * ld
+        here = min(count, p.out_width - ox)
+        for i in range(here):
+            rows[i] = at
+            at += p.stride_w * ld
+        rows += here
+        count -= here
+        ox = 0
+        oy += 1
+        if oy == p.out_height:
+            oy = 0
+            n += 1
 
 
 cdef struct QOperands:

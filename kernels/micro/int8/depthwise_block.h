@@ -1,7 +1,7 @@
 /* What the depthwise kernels work on: blocks of 4 VL bytes, which are as many channels of one pixel, or fewer channels of
    2 or 4 pixels (streams).  Four such vectors are interleaved to quads: 4 vectors whose 32-bit lanes hold one channel each,
    four of its taps in the four bytes.  Lane i of a 128-bit part L of quad vector k is channel 16 L + 4 k + i of the block;
-   the saturating packs of the end undo exactly that order. */
+   vi_pack undoes exactly that order. */
 
 #if HAVE_DOT
 enum { DW_DOT = 1 };
@@ -10,10 +10,6 @@ enum { DW_DOT = 0 };
 #endif
 enum { DW_BLOCK = 4 * VL, DW_STREAMS = VL / 4 };
 
-typedef uint8_t vb __attribute__((vector_size(4 * VL)));
-typedef uint8_t vb_any __attribute__((vector_size(4 * VL), aligned(1), may_alias));
-typedef uint32_t vu __attribute__((vector_size(4 * VL)));
-typedef int16_t vs __attribute__((vector_size(4 * VL)));
 typedef uint16_t vh __attribute__((vector_size(4 * VL)));
 typedef uint8_t dw_piece __attribute__((vector_size(16)));
 typedef uint8_t dw_piece_any __attribute__((vector_size(16), aligned(1), may_alias));
@@ -22,22 +18,14 @@ typedef uint64_t dw_pair __attribute__((vector_size(16)));
 #if VL == 16
 typedef uint8_t dw_half __attribute__((vector_size(32)));
 typedef uint8_t dw_half_any __attribute__((vector_size(32), aligned(1), may_alias));
-#define DW_X86(op, ...) _mm512_##op(__VA_ARGS__)
-typedef __m512i dw_register;
-#elif VL == 8
-#define DW_X86(op, ...) _mm256_##op(__VA_ARGS__)
-typedef __m256i dw_register;
-#elif defined(__x86_64__)
-#define DW_X86(op, ...) _mm_##op(__VA_ARGS__)
-typedef __m128i dw_register;
 #endif
 
 /* a and b interleaved, in each 128-bit part: bytes or pairs of bytes, of the lower or the upper half. */
 #if defined(__x86_64__)
-INLINE vb dw_zip_low(vb a, vb b) { return (vb)DW_X86(unpacklo_epi8, (dw_register)a, (dw_register)b); }
-INLINE vb dw_zip_high(vb a, vb b) { return (vb)DW_X86(unpackhi_epi8, (dw_register)a, (dw_register)b); }
-INLINE vi dw_zip_pairs_low(vb a, vb b) { return (vi)DW_X86(unpacklo_epi16, (dw_register)a, (dw_register)b); }
-INLINE vi dw_zip_pairs_high(vb a, vb b) { return (vi)DW_X86(unpackhi_epi16, (dw_register)a, (dw_register)b); }
+INLINE vb dw_zip_low(vb a, vb b) { return (vb)X86(unpacklo_epi8, (x86_register)a, (x86_register)b); }
+INLINE vb dw_zip_high(vb a, vb b) { return (vb)X86(unpackhi_epi8, (x86_register)a, (x86_register)b); }
+INLINE vi dw_zip_pairs_low(vb a, vb b) { return (vi)X86(unpacklo_epi16, (x86_register)a, (x86_register)b); }
+INLINE vi dw_zip_pairs_high(vb a, vb b) { return (vi)X86(unpackhi_epi16, (x86_register)a, (x86_register)b); }
 #else
 INLINE vb dw_zip_low(vb a, vb b) { return (vb)vzip1q_u8((uint8x16_t)a, (uint8x16_t)b); }
 INLINE vb dw_zip_high(vb a, vb b) { return (vb)vzip2q_u8((uint8x16_t)a, (uint8x16_t)b); }
@@ -86,7 +74,7 @@ INLINE vi dw_dot(vi acc, vi x, const vi *w) { return acc + (x & *w); /* not call
 
 /* The sums of the two products of 16-bit numbers in each lane. */
 #if defined(__x86_64__)
-INLINE vi dw_madd(vi a, vi b) { return (vi)DW_X86(madd_epi16, (dw_register)a, (dw_register)b); }
+INLINE vi dw_madd(vi a, vi b) { return (vi)X86(madd_epi16, (x86_register)a, (x86_register)b); }
 #else
 INLINE vi dw_madd(vi a, vi b)
 {
@@ -251,23 +239,5 @@ INLINE vf dw_at_most(vf most, vf x)
     return (vf)_mm_min_ps((__m128)most, (__m128)x);
 #else
     return (vf)vminnmq_f32((float32x4_t)most, vmaxnmq_f32(vdupq_n_f32(-2147483648.0f), (float32x4_t)x));
-#endif
-}
-
-/* q + zero as bytes, at least `low`, every step saturating: quad order becomes the order of channels. */
-INLINE vb dw_pack(const vi *q, vs zero, vb low)
-{
-#if defined(__x86_64__)
-    const dw_register first = DW_X86(packs_epi32, (dw_register)q[0], (dw_register)q[1]);
-    const dw_register last = DW_X86(packs_epi32, (dw_register)q[2], (dw_register)q[3]);
-    const dw_register bytes = DW_X86(packus_epi16, DW_X86(adds_epi16, first, (dw_register)zero),
-                                     DW_X86(adds_epi16, last, (dw_register)zero));
-    return (vb)DW_X86(max_epu8, bytes, (dw_register)low);
-#else
-    const int16x8_t first = vqmovn_high_s32(vqmovn_s32((int32x4_t)q[0]), (int32x4_t)q[1]);
-    const int16x8_t last = vqmovn_high_s32(vqmovn_s32((int32x4_t)q[2]), (int32x4_t)q[3]);
-    const uint8x16_t bytes = vqmovun_high_s16(vqmovun_s16(vqaddq_s16(first, (int16x8_t)zero)),
-                                              vqaddq_s16(last, (int16x8_t)zero));
-    return (vb)vmaxq_u8(bytes, (uint8x16_t)low);
 #endif
 }
