@@ -62,6 +62,9 @@ static inline void tn_rows(char *y, int64_t y_step, const char *x, int64_t x_ste
         else
             TN_PIECES(chunk)
     }
+    if (n == 16)
+        for (; rows > 0; rows--, x += x_step, y += y_step)
+            memcpy(y, x, 16);
     for (; rows > 0; rows--, x += x_step, y += y_step)
         tn_move(y, x, n);
 #undef TN_PIECES

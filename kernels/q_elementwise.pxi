@@ -113,8 +113,11 @@ cdef int q_table(const tn_step *s, tn_context *c) noexcept nogil:
         row = part[0]
         while row < part[1]:
             rows = min(TABLE_BYTES // p.columns, part[1] - row)
-            tn_rows(<char *>together, p.columns, <const char *>x + row * p.ldx, p.ldx, p.columns, rows)
-            c.int8.lookup(together, together, rows * p.columns, table)
+            if p.ldx == p.columns:
+                c.int8.lookup(x + row * p.ldx, together, rows * p.columns, table)
+            else:
+                tn_rows(<char *>together, p.columns, <const char *>x + row * p.ldx, p.ldx, p.columns, rows)
+                c.int8.lookup(together, together, rows * p.columns, table)
             tn_rows(<char *>y + row * p.ldy, p.ldy, <const char *>together, p.columns, p.columns, rows)
             row += rows
         return 0
