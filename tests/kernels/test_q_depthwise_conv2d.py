@@ -103,6 +103,14 @@ def test_extremes(n, size, kernel, pads, c):
     run(arrays(3, n, size, kernel, c, zeros=128), pads=pads, strides=(3, 2), x_zero=200, y_zero=9)
 
 
+@pytest.mark.parametrize("kernel, strides, dilations, pads", [
+    ((3, 3), (1, 1), (1, 1), (1, 1, 1, 1)), ((3, 3), (2, 1), (1, 1), (0, 0, 1, 2)), ((5, 3), (1, 1), (2, 3), (2, 7, 2, 0)),
+    ((1, 9), (1, 1), (1, 2), (0, 20, 3, 20)), ((2, 2), (1, 2), (1, 1), (1, 0, 0, 1))])
+@pytest.mark.parametrize("c", [1, 3, 7, 8, 15])
+def test_few_channels_of_long_rows(kernel, strides, dilations, pads, c):
+    run(arrays(c + 1, 2, (6, 70), kernel, c), strides=strides, dilations=dilations, pads=pads, x_zero=130, y_zero=7)
+
+
 def test_zeros_of_weights_beyond_16_bits_run_as_reference():
     found = arrays(3, 1, (5, 5), (3, 3), 18, zeros=2 ** 31 - 1)
     run(found, native=False, x_zero=3, y_zero=9)

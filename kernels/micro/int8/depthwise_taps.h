@@ -126,7 +126,8 @@ static __attribute__((noinline)) void dw_flat_edge(const dw_block *b, int64_t at
 }
 
 /* One block of outputs. */
-INLINE vb dw_flat_block(const dw_block *b, const uint8_t *const *from, const int64_t *moves, int64_t at, const vi *w, int64_t quads)
+INLINE vb dw_flat_block(const dw_block *b, const uint8_t *const *from, const int64_t *moves, int64_t at, const vi *w,
+                        int64_t quads)
 {
     enum { STEP = DW_DOT ? 4 : 8 };
     vi acc[4];
