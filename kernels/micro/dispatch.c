@@ -109,5 +109,8 @@ const tn_int8 *tn_int8_find(const char *name)
     joined[i].gemm8_byte_pairs = dot->gemm8_byte_pairs;
     joined[i].gemm8 = dot->gemm8;
     joined[i].depthwise = dot->depthwise;
+    joined[i].winograd_input = NULL;    /* of words: slower than the dot product of bytes */
+    joined[i].winograd_product = NULL;
+    joined[i].winograd_output = NULL;
     return &joined[i];
 }

@@ -11,14 +11,10 @@
 #include "gemm.h"
 #include "depthwise.h"
 #if !HAVE_DOT
+#include "winograd.h"
 #include "elementwise.h"
 #include "lookup.h"
 #include "softmax.h"
-#include "gemm.h"
-#if !HAVE_DOT
-#include "winograd.h"
-#endif
-#include "depthwise.h"
 #include "pool.h"
 #include "interleave.h"
 #endif
@@ -49,7 +45,6 @@ const tn_int8 TABLE_NAME(LEVEL) = {
     .bilinear = bilinear,
     .interleave = interleave,
     .deinterleave = deinterleave,
-#if !HAVE_DOT
     .winograd_input = winograd_input,
     .winograd_product = winograd_product,
     .winograd_output = winograd_output,

@@ -276,6 +276,14 @@ INLINE void sums_tile(const int32_t *m, int64_t stride, const int32_t *bias, int
     }
 }
 
+INLINE void pixels(const tile *t, const int32_t *sums, const int COUNT)
+{
+    vi acc[4 * VECTORS];
+    UNROLL for (int k = 0; k < COUNT * VECTORS; k++)
+        acc[k] = vi_load(sums + k * VL);
+    tile_end(t, acc, COUNT, 1);
+}
+
 static void winograd_output(const tn_q_winograd_output *o, int size)
 {
     tn_gemm8 g;
@@ -288,6 +296,7 @@ static void winograd_output(const tn_q_winograd_output *o, int size)
     g.multiplier = o->multiplier;
     g.ldy = o->ldy;
     g.result = o->result;
+    g.small = o->small;
     g.zero = o->zero;
     g.low = o->low;
     g.high = o->high;
@@ -297,27 +306,15 @@ static void winograd_output(const tn_q_winograd_output *o, int size)
             sums_tile(o->m + 16 * p, o->stride, t.bias, sums, 4);
         else
             sums_tile(o->m + 16 * p, o->stride, t.bias, sums, 2);
-#if VL > 1
-        vf multiplier[VECTORS];
-        const narrowing to = narrowing_of(&t);
-        UNROLL for (int j = 0; j < VECTORS; j++)
-            multiplier[j] = vf_load(t.multiplier + j * VL);
-#endif
         for (int64_t i = 0; i < o->rows; i++) {
             const int32_t *row = sums + 16 * size * i;
             t.y = (uint8_t *)o->y + (i * o->y_row + 16 * p) * tile_item(&g);
-#if VL > 1
-            if (o->result == TN_UINT8 && o->small) {
-                for (int64_t j = 0; j < o->columns; j++, t.y += o->ldy) {
-                    vi acc[VECTORS];
-                    UNROLL for (int k = 0; k < VECTORS; k++)
-                        acc[k] = vi_load(row + 16 * j + k * VL);
-                    tile_row(t.y, acc, multiplier, 1, &to);
-                }
+            if (o->columns == 4) {
+                pixels(&t, row, 4);
                 continue;
             }
-#endif
-            tile_finish(&t, row, o->columns, 16);
+            for (int64_t j = 0; j < o->columns; j++, t.y += o->ldy * tile_item(&g))
+                pixels(&t, row + 16 * j, 1);
         }
     }
 }
