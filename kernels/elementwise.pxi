@@ -27,6 +27,9 @@ _declare("unary_f32", unary_f32, sizeof(UnaryParams), "rows columns ldx ldy func
 
 # Broadcasting is strides of zero; the last dimension's stride is 0 or 1 for both inputs and 1 for the output.
 
+cdef enum:
+    REPEATED = 512      # floats of a short row's copies
+
 cdef struct BinaryParams:
     int64_t function
     int64_t shape[6]
@@ -43,14 +46,22 @@ cdef int binary_f32(const tn_step *s, tn_context *c) noexcept nogil:
     cdef const float *y = floats(s, c, 1)
     cdef float *z = floats(s, c, 2)
     cdef tn_epilogue e = epilogue(p.activation, p.lo, p.hi, p.alpha, p.beta)
-    cdef int64_t outer = p.shape[0] * p.shape[1] * p.shape[2] * p.shape[3] * p.shape[4]
-    cdef int64_t begin = 0, end = outer, first = 0, last = p.shape[5]
-    cdef int64_t i, d, rest, at, ox, oy, oz
+    cdef int64_t row = p.shape[5], outer = p.shape[0] * p.shape[1] * p.shape[2] * p.shape[3] * p.shape[4]
+    cdef int64_t begin = 0, end = outer, first = 0, last = row
+    cdef int64_t i, d, rest, at, ox, oy, oz, n = 1
+    cdef float copies[REPEATED]
+    cdef const float *repeated = NULL
+    # Of two short rows, one of which is the same for all neighbours (a factor per channel): many rows at a time.
+    cdef bint short_x = p.stride_x[4] == 0 and p.stride_x[5] == 1 and p.stride_y[4] == row and p.stride_y[5] == 1
+    cdef bint short_y = p.stride_y[4] == 0 and p.stride_y[5] == 1 and p.stride_x[4] == row and p.stride_x[5] == 1
+    cdef int64_t together = REPEATED // row if (short_x or short_y) and 0 < row and p.stride_z[4] == row else 1
     if outer < 2 * c.threads:
-        my_part(c, p.shape[5], 64, &first, &last)
+        my_part(c, row, 64, &first, &last)
+        together = 1
     else:
         my_part(c, outer, 1, &begin, &end)
-    for i in range(begin, end):
+    i = begin
+    while i < end:
         rest = i
         ox = oy = oz = 0
         for d in range(4, -1, -1):
@@ -60,8 +71,18 @@ cdef int binary_f32(const tn_step *s, tn_context *c) noexcept nogil:
                 ox += at * p.stride_x[d]
                 oy += at * p.stride_y[d]
                 oz += at * p.stride_z[d]
-        c.micro.binary(<tn_binary>p.function, x + ox + first * p.stride_x[5], p.stride_x[5] != 0,
-                       y + oy + first * p.stride_y[5], p.stride_y[5] != 0, z + oz + first, last - first, &e)
+        if together > 1:
+            n = min(min(together, end - i), p.shape[4] - i % p.shape[4])
+            if repeated != (x + ox if short_x else y + oy):
+                repeated = x + ox if short_x else y + oy
+                for d in range(min(together, end - begin)):
+                    memcpy(copies + d * row, repeated, row * sizeof(float))
+            c.micro.binary(<tn_binary>p.function, <const float *>copies if short_x else x + ox, 1,
+                           y + oy if short_x else <const float *>copies, 1, z + oz, n * row, &e)
+        else:
+            c.micro.binary(<tn_binary>p.function, x + ox + first * p.stride_x[5], p.stride_x[5] != 0,
+                           y + oy + first * p.stride_y[5], p.stride_y[5] != 0, z + oz + first, last - first, &e)
+        i += n
     return 0
 
 

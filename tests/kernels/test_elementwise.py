@@ -125,6 +125,19 @@ def test_binary_forms(kind):
     check_binary(kind, with_specials(3, 2, 3, 2, 3, 2, 3), with_specials(4, 2, 1, 2, 1, 2, 1))
 
 
+@pytest.mark.parametrize("kind", [*BINARY, "prelu"])
+@pytest.mark.parametrize("pixels, c", [(37, 24), (600, 7), (5, 256), (3, 257)])
+def test_binary_with_short_rows(kind, pixels, c):
+    """A factor per channel: many pixels at a time, the last ones fewer; one that changes on the way; rows that lie apart."""
+    x = with_specials(1, 2, pixels, c)
+    for shape in [(c,), (2, 1, c)]:
+        factor = with_specials(2, *shape)
+        for strided in (False, True):
+            check_binary(kind, x, factor, strided)
+            if kind != "prelu":
+                check_binary(kind, factor, x, strided)
+
+
 @pytest.mark.parametrize("activation", ["relu", "clip"])
 def test_clamp_lets_nan_pass(activation):
     x = np.array([np.nan, 1.0, -np.inf, np.inf, np.nan], np.float32)
