@@ -109,6 +109,25 @@ static void interleave_3(const float *x, int64_t ldx, float *y, int64_t columns)
 }
 #endif
 
+#if VL > 1
+/* Two rows -> pairs, at least VL of them: the shuffle of channels in two groups. */
+static void interleave_2(const float *x, int64_t ldx, float *y, int64_t columns)
+{
+    vi low, high;
+    UNROLL for (int e = 0; e < VL; e++)
+    {
+        low[e] = e / 2 + e % 2 * VL;
+        high[e] = VL / 2 + e / 2 + e % 2 * VL;
+    }
+    for (int64_t j = 0; j < columns; j += VL) {
+        const int64_t at = j + VL <= columns ? j : columns - VL;
+        const vf a = vf_load(x + at), b = vf_load(x + ldx + at);
+        vf_store(y + 2 * at, __builtin_shuffle(a, b, low));
+        vf_store(y + 2 * at + VL, __builtin_shuffle(a, b, high));
+    }
+}
+#endif
+
 /* [rows][columns] -> [columns][rows], 16 rows at a time, so that lines of y are written whole.  What is left of rows and
    columns is done by strips that reach back over what is done already. */
 static void transpose(const float *x, int64_t ldx, float *y, int64_t ldy, int64_t rows, int64_t columns)
@@ -116,6 +135,10 @@ static void transpose(const float *x, int64_t ldx, float *y, int64_t ldy, int64_
 #if VL > 1
     if (rows == 3 && ldy == 3) {
         interleave_3(x, ldx, y, columns);
+        return;
+    }
+    if (rows == 2 && ldy == 2 && columns >= VL) {
+        interleave_2(x, ldx, y, columns);
         return;
     }
 #endif

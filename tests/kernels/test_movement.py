@@ -187,6 +187,12 @@ def test_channel_shuffle(lead, groups, each, strided, seed):
     check("channel_shuffle", [with_specials(seed, *lead, groups * each)], {"groups": groups}, strided)
 
 
+@pytest.mark.parametrize("each", [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 29, 32, 58])
+def test_channel_shuffle_in_two_groups(each):
+    for strided in (False, True):
+        check("channel_shuffle", [with_specials(each, 2, 3, 2 * each)], {"groups": 2}, strided)
+
+
 @pytest.mark.parametrize("groups, each", [(2, 58), (3, 5), (8, 2)])
 def test_a_channel_shuffle_is_one_copy_by_two_dimensional_transposes(groups, each):
     net = Net()
