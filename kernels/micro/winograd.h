@@ -80,9 +80,9 @@ INLINE void input_channels(const tn_winograd_input *t, const int SIZE)
 {
     const int inside = t->y0 == 0 && t->x0 == 0 && t->y1 == SIZE + 2 && t->x1 == SIZE + 2;
     int64_t c = 0;
-    if (inside)
-        for (; c + VL <= t->channels; c += VL)
-            input_tile(t, c, SIZE, 1);
+    if (inside && t->channels >= VL)    /* at the end a whole vector again, which begins in what is done already */
+        for (; c < t->channels; c += VL)
+            input_tile(t, c + VL <= t->channels ? c : t->channels - VL, SIZE, 1);
     for (; c < t->channels; c += VL)
         input_tile(t, c, SIZE, 0);
 }
@@ -142,9 +142,10 @@ INLINE void output_tile(const tn_winograd_output *t, int64_t c, const int SIZE, 
 INLINE void output_channels(const tn_winograd_output *t, const int SIZE)
 {
     int64_t c = 0;
+    const int again = t->channels >= VL && t->residual != t->y;     /* as for inputs; a residual in y would be gone */
     if (t->rows == SIZE && t->columns == SIZE)
-        for (; c + VL <= t->channels; c += VL)
-            output_tile(t, c, SIZE, 1);
+        for (; c + VL <= t->channels || (again && c < t->channels); c += VL)
+            output_tile(t, c + VL <= t->channels ? c : t->channels - VL, SIZE, 1);
     for (; c < t->channels; c += VL)
         output_tile(t, c, SIZE, 0);
 }

@@ -123,6 +123,13 @@ def test_every_activation_on_whole_and_cut_tiles(size, activation):
 
 
 @pytest.mark.parametrize("size", winograd.SIZES)
+@pytest.mark.parametrize("residual", ["", "kept", "dies"])
+@pytest.mark.parametrize("ins, outs", [(24, 25), (5, 18), (17, 3)])
+def test_tiles_inside_the_picture_whose_last_vector_is_not_full(size, residual, ins, outs):
+    conv(ins, size, 1, (14, 13), (1, 1, 1, 1), ins, outs, residual, activation="leaky_relu", alpha=0.3)
+
+
+@pytest.mark.parametrize("size", winograd.SIZES)
 @pytest.mark.parametrize("outs", [16, 70, 130])
 def test_many_bands_and_blocks(size, outs):
     with mock.patch.object(winograd, "BAND_BYTES", 1):
