@@ -3,8 +3,8 @@
 
 enum { GRAY_VECTORS = VL == 16 ? 2 : 1 };    /* 8 filters' accumulators stay in registers */
 
-/* The next GRAY_VECTORS * VL pixels, or what is `left` of the row. */
-INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t left, const int n, const int whole)
+/* GRAY_VECTORS vectors of pixels, `step` apart; whole ones, or as far as pixels are `left` in the row. */
+INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t step, int64_t left, const int n, const int whole)
 {
     vf acc[TN_GRAY_FILTERS][GRAY_VECTORS];
     tile_part part[GRAY_VECTORS];
@@ -19,7 +19,7 @@ INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t left, const int n,
         for (int64_t k = 0; k < t->run[2 * r + 1]; k++, x++, w += TN_PANEL)
             UNROLL for (int v = 0; v < GRAY_VECTORS; v++)
             {
-                const vf pixels = whole ? vf_load(x + v * VL) : tile_read_part(x + v * VL, part[v], left - v * VL);
+                const vf pixels = whole ? vf_load(x + v * step) : tile_read_part(x + v * step, part[v], left - v * VL);
                 UNROLL for (int i = 0; i < n; i++)
                     acc[i][v] += pixels * vf_set1(w[i]);
             }
@@ -28,7 +28,7 @@ INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t left, const int n,
     UNROLL for (int i = 0; i < n; i++)
         UNROLL for (int v = 0; v < GRAY_VECTORS; v++)
         {
-            float *y = t->y + i * t->ldy + at + v * VL;
+            float *y = t->y + i * t->ldy + at + v * step;
             const vf value = vf_clamp(acc[i][v], lo, hi);
             if (whole)
                 vf_store(y, value);
@@ -39,11 +39,13 @@ INLINE void gray_pixels(const tn_gray *t, int64_t at, int64_t left, const int n,
 
 INLINE void gray_row(const tn_gray *t, const int n)
 {
-    int64_t at = 0;
-    for (; at + GRAY_VECTORS * VL <= t->pixels; at += GRAY_VECTORS * VL)
-        gray_pixels(t, at, 0, n, 1);
-    if (at < t->pixels)
-        gray_pixels(t, at, t->pixels - at, n, 0);
+    enum { ALL = GRAY_VECTORS * VL };
+    const int64_t step = t->pixels >= ALL ? VL : t->pixels - VL, last = t->pixels > ALL ? t->pixels - ALL : 0;
+    if (t->pixels < VL)
+        gray_pixels(t, 0, VL, t->pixels, n, 0);
+    else                            /* at the end whole vectors again, which begin in what is done already */
+        for (int64_t at = 0; at < t->pixels; at += ALL)
+            gray_pixels(t, at < last ? at : last, step, 0, n, 1);
 }
 
 static void gray(const tn_gray *t)
