@@ -149,9 +149,11 @@ cdef class Arena:
     cdef Py_ssize_t shape[1]
     cdef Py_ssize_t stride[1]
 
-    def __cinit__(self, Py_ssize_t nbytes):
+    def __cinit__(self, int64_t nbytes):
         if nbytes < 0:
             raise ValueError("an arena cannot have a negative size")
+        if nbytes != <Py_ssize_t>nbytes:    # 32-bit processors
+            raise MemoryError(f"cannot allocate an arena of {nbytes} bytes")
         self.nbytes = nbytes
         self.memory = <char *>tn_aligned_alloc(nbytes)
         if self.memory == NULL:

@@ -71,6 +71,12 @@ def test_onnx_is_converted_in_memory(form, x, expected, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["digits.onnx"]
 
 
+def test_weights_are_aligned(path):
+    """32-bit ARM refuses to load a float from an odd address."""
+    model = tinynet.load(memoryview(b"odd" + path.read_bytes())[3:])
+    assert engine.span(model._weights)[0] % 8 == 0
+
+
 def test_mapped_or_read(path):
     assert isinstance(tinynet.load(path)._weights, mmap.mmap)
     assert isinstance(tinynet.load(path, mmap=False)._weights, bytes)

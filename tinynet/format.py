@@ -324,7 +324,7 @@ def open_buffer(path_or_bytes: str | os.PathLike | bytes | memoryview, mmap: boo
     Raises FileError for what is no readable file, FormatError for one that is too short or too long for a .tnb.
     """
     if isinstance(path_or_bytes, (bytes, bytearray, memoryview)):
-        return path_or_bytes, "<bytes>"
+        return _aligned(path_or_bytes), "<bytes>"
     name = os.fspath(path_or_bytes)
     try:
         with open(_regular_file(name), "rb") as file:
@@ -338,6 +338,14 @@ def open_buffer(path_or_bytes: str | os.PathLike | bytes | memoryview, mmap: boo
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise FileError(f"{name}: expected a readable file, found: {reason}; check the path") from None
+
+
+def _aligned(buffer: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
+    """The buffer, or a copy where the numbers in it would not lie at multiples of their size."""
+    from tinynet.kernels import engine
+
+    contiguous = not isinstance(buffer, memoryview) or buffer.c_contiguous
+    return bytes(buffer) if not contiguous or engine.span(buffer)[0] % 8 else buffer
 
 
 def _regular_file(name: str) -> str:

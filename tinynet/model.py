@@ -176,7 +176,7 @@ class Model:
     def _new_outputs(self) -> list[np.ndarray]:
         try:
             return [np.empty(shape, dtype) for _, shape, dtype in self._output_specs]
-        except MemoryError:
+        except (MemoryError, ValueError):    # ValueError: more than a 32-bit processor can address
             raise LimitError(f"{self.meta.label}: cannot allocate {self.memory.output_bytes} bytes for the "
                              "outputs") from None
 
@@ -199,7 +199,7 @@ class Model:
         for array, (_, shape, dtype) in zip(arrays, specs, strict=True):
             if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
                 return None
-            if not array.flags.c_contiguous:
+            if not (array.flags.c_contiguous and array.flags.aligned):
                 return None
         return arrays
 
@@ -213,7 +213,8 @@ class Model:
         arrays = self._match(inputs, self.inputs, "input")
         for i, (array, info) in enumerate(zip(arrays, self.inputs, strict=True)):
             self._check(array, info, "input")
-            arrays[i] = np.ascontiguousarray(array, info.dtype).reshape(info.shape)
+            # Aligned: 32-bit ARM refuses to load a float from any other address.
+            arrays[i] = np.require(array, info.dtype, "CAE").reshape(info.shape)
         return arrays
 
     def _match(self, given: Any, infos: tuple[TensorInfo, ...], what: str) -> list[Any]:
@@ -254,7 +255,7 @@ class Model:
                 raise InputError(f"output {info.name!r}: expected a C-contiguous, writeable array")
             others = arrays + targets[:n]
             shared = any(np.may_share_memory(target, other) for other in others)
-            results.append((target, np.empty(info.shape, info.dtype) if shared else None))
+            results.append((target, np.empty(info.shape, info.dtype) if shared or not target.flags.aligned else None))
         return results
 
     def _execute(self, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
