@@ -107,7 +107,7 @@ class Quantization(Record):
                  real: float = 0.0, quantized: float = 0.0, sqnr: float = 0.0, float_bytes: int = 0,
                  layers: list[LayerQuality] | None = None):
         self.method = method                           # minmax | percentile | mse | entropy
-        self.target = target                           # any | x86 | arm
+        self.target = target                           # any | x86 | x86-avx2 | arm
         self.calibrated = calibrated                   # samples
         self.judged = judged
         self.measure = measure

@@ -35,7 +35,7 @@ _MADE = re.compile(r"(/(q|raw|rounded|real|integers)(_\d+)?)+$")
 
 class Settings:
     """method: one of ranges.METHODS, or None for the best of all on this network.  max_drop: a share, or None.  keep: names of
-    layers that stay float.  target: any, x86 or arm."""
+    layers that stay float.  target: any, x86 (with VNNI), x86-avx2 or arm."""
 
     def __init__(self, method: str | None = None, max_drop: float | None = None, keep: Iterable[str] = (), target: str = "any"):
         from tinynet.converters.quantize.choose import TARGETS
@@ -62,7 +62,7 @@ def quantize(source: str | os.PathLike | bytes, data: Any, output: str | os.Path
     method    minmax, percentile, mse or entropy: how ranges are chosen; default: the one with the least error on this network
     max_drop  largest loss of top-1 agreement with the float network (of accuracy, where the data has labels), as a share
     keep      names of layers that stay float
-    target    any, x86 or arm: layers that int8 would slow down there stay float
+    target    any, x86 (with VNNI), x86-avx2 or arm: layers that int8 would slow down there stay float
 
     The file is replaced only when all is done.  Raises AccuracyError beyond max_drop, FileError, FormatError, InputError,
     UsageError.

@@ -21,7 +21,7 @@ from tinynet.errors import UsageError
 from tinynet.graph import Graph, Node
 from tinynet.ops import Spec, make
 
-TARGETS = ("any", "x86", "arm")
+TARGETS = ("any", "x86", "x86-avx2", "arm")
 
 UNSUPPORTED = "no integer kind"
 TAIL = "prepares the outputs"
@@ -125,7 +125,8 @@ def _prices(graph: Graph, node: Node, table: dict[str, Any]) -> tuple[int, int]:
     if kinds.is_linear(node):
         macs = op.macs(specs, made)
         fast = node.op == "conv2d" and op.may_use_winograd(specs[1].shape) and min(specs[1].shape[0], specs[1].shape[3]) >= 16
-        return macs * table["float"]["winograd" if fast else node.op], macs * table["integer"][node.op]
+        kind = "winograd" if fast else node.op
+        return macs * table["float"][kind], macs * table["integer"][kind]
     kind = "moving" if kinds.is_moving(graph, node) else "unary" if kinds.is_unary(graph, node) else "mixing"
     size = max(graph.tensors[n].size for n in (*kinds.computed(graph, node), *node.outputs))
     return size * table["float"][kind], size * table["integer"][kind]

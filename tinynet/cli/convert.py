@@ -60,12 +60,13 @@ def add_int8(parser: argparse.ArgumentParser) -> None:
     for method, text in (("minmax", "everything that was seen"), ("percentile", "all but 0.01 %% at either end"),
                          ("mse", "least squared error"), ("entropy", "least Kullback-Leibler divergence")):
         methods.add_argument(f"--{method}", dest="method", action="store_const", const=method,
-                             help=f"ranges of activations: {text} (default: the best of the four)")
+                             help=f"ranges of activations: {text} (default: the better of minmax and mse)")
     parser.add_argument("--max-drop", type=share, metavar="P%", help="write nothing if more than this is lost on the data held "
                         "back, of the top classes or, with labels, of the accuracy")
     parser.add_argument("--keep", nargs="+", action="extend", default=[], metavar="LAYER", help="layers that stay float32")
-    parser.add_argument("--target", choices=("any", "x86", "arm"), default="any", help="layers that int8 would slow down there "
-                        "stay float32 (default: any, those that it would slow down everywhere)")
+    parser.add_argument("--target", choices=("any", "x86", "x86-avx2", "arm"), default="any", help="layers that "
+                        "int8 would slow down there stay float32; x86: with VNNI, x86-avx2: without (default: any, those that "
+                        "it would slow down everywhere)")
 
 
 def share(text: str) -> float:

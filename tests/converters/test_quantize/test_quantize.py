@@ -9,6 +9,7 @@ import pytest
 
 import tinynet
 from tinynet import format as tnb
+from tinynet.cli import quality
 from tinynet.converters import convert, convert_bytes
 from tinynet.converters.quantize import search
 from tinynet.errors import AccuracyError, UsageError
@@ -80,6 +81,28 @@ def test_open_sizes_are_fixed_with_a_note(net):
     y = n.op("Relu", n.conv("x", 3, 4))
     data, report = convert_bytes(n.model(n.conv(y, 4, 2)), int8=list(n.samples(6)))
     assert not tnb.read(data).open and any("int8 fixes the sizes: x 1x3x8x8" in note for note in report.notes)
+
+
+def test_the_report_says_which_layers_stay_float_for_a_target(net):
+    n = net(32, 16, 16)
+    a = n.op("Relu", n.conv("x", 32, 32))                       # 3x3: Winograd's algorithm in float
+    y = n.conv(n.op("Relu", n.conv(a, 32, 256, 1)), 256, 32, 1)
+    model, samples = n.model(y), list(n.samples(8))
+    found = {target: convert_bytes(model, int8=samples, target=target) for target in ("any", "x86", "x86-avx2", "arm")}
+    for target, (data, report) in found.items():
+        layers = tnb.read(data).meta.quantization.layers        # what the file says of itself
+        integer = {layer.name: layer.integer for layer in layers if layer.kind == "conv2d"}
+        assert list(integer.values()) == [target in ("any", "x86"), True, True], target
+        slower = [layer.name for layer in layers if layer.reason == "int8 would be slower"]
+        assert [name for name in slower if name in integer] == [name for name, yes in integer.items() if not yes]
+        printed = [line for line in report.lines() if line.endswith("int8 would be slower")]
+        assert [line.split()[0] for line in printed] == slower and all("float32" in line for line in printed)
+        assert any(f"target {target}" in line for line in report.lines())
+        # Measured here and now: printed, and no part of the file.
+        assert report.speedup > 0 and any(f"{report.speedup:.2f} times float32" in line for line in report.lines())
+        assert not any("times float32" in line for line in quality.lines(tnb.read(data).meta.quantization, len(data)))
+        assert sum(node.op == "q_conv2d" for node in tnb.read(data).nodes) == sum(integer.values())
+    assert found["any"][0] == convert_bytes(model, int8=samples)[0]
 
 
 def test_max_drop_writes_nothing(residual, tmp_path, monkeypatch):
