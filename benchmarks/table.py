@@ -21,6 +21,9 @@ OPERATORS_START = "<!-- operators: written by `python -m benchmarks table` -->"
 OPERATORS_END = "<!-- end of operators -->"
 SUMMARY_START = "<!-- speed: written by `python -m benchmarks table` -->"
 SUMMARY_END = "<!-- end of speed -->"
+QUANTIZED_START = "<!-- quantisation: written by `python -m benchmarks table` -->"
+QUANTIZED_END = "<!-- end of quantisation -->"
+QUANTIZERS = ("tinynet", "onnxruntime")
 NOTHING = "No results are committed yet."
 
 
@@ -150,6 +153,33 @@ def scaling_cell(row: dict[str, Any] | None) -> str:
     return "-" if row is None else f"{report.number(row['median_ms'])} ({2e-6 * row['macs'] / row['median_ms']:.0f})"
 
 
+def quantize_table(result: dict[str, Any]) -> str:
+    """One line per network; parts of its data that were judged apart (name/0, name/1) share it."""
+    lines = ["| network | judged on | output SQNR in dB | onnxruntime's | same top class or boxes | onnxruntime's | file |",
+             "|---|---|---|---|---|---|---|"]
+    rows = result["rows"]
+    for name in dict.fromkeys(row["model"].split("/")[0] for row in rows):
+        parts = [row for row in rows if row["model"].split("/")[0] == name]
+        cells = [" / ".join(str(row["judged"]) for row in parts)]
+        cells += [" / ".join(f"{row[engine]['sqnr']:.1f}" for row in parts) for engine in QUANTIZERS]
+        cells += [same(parts, engine) for engine in QUANTIZERS]
+        cells.append(f"{100 * sum(r['int8_bytes'] for r in parts) / sum(r['float_bytes'] for r in parts):.1f} %")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    gains = [row["tinynet"]["sqnr"] - row["onnxruntime"]["sqnr"] for row in rows]
+    return "\n".join([*lines, "", f"SQNR higher than onnxruntime's in {sum(gain > 0 for gain in gains)} of {len(gains)}; least "
+                                  f"gain {min(gains):+.1f} dB."])
+
+
+def same(parts: list[dict[str, Any]], engine: str) -> str:
+    """How many results are those of the float network: boxes, or top classes, or - where it has neither."""
+    scores = [(row["judged"], row[engine]) for row in parts]
+    if all(score["boxes"] is not None for _, score in scores):
+        return f"{sum(s['boxes'] - s['lost'] for _, s in scores)} of {sum(s['boxes'] for _, s in scores)} boxes"
+    if all(score["agreement"] is not None for _, score in scores):
+        return f"{round(sum(n * s['agreement'] for n, s in scores))} of {sum(n for n, _ in scores)}"
+    return "-"
+
+
 # Reasons that differ for each test -> what they have in common.  Of an element type, the type is listed, not the operators.
 TYPE = re.compile(r"an input is (\w+); expected one of (.*?)(?:, or a float type.*)?")
 REASONS = (
@@ -216,7 +246,7 @@ def _listed(which: Counter, most: int = 12) -> str:
 
 
 TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_table, "size": size_table,
-          "scaling": scaling_table, "conformance": conformance_table, "integers": integers_table}
+          "scaling": scaling_table, "conformance": conformance_table, "quantize": quantize_table, "integers": integers_table}
 
 
 def section(result: dict[str, Any]) -> str:
@@ -274,7 +304,17 @@ def with_operators(text: str) -> str:
     return replace_table(text, f"{OPERATORS_START}\n\n{markdown()}\n\n{OPERATORS_END}", OPERATORS_START, OPERATORS_END)
 
 
+def with_quantization(text: str, results: Iterable[dict[str, Any]]) -> str:
+    """The project's README with the newest results of `quantize`, if there are any."""
+    found = sorted((r for r in results if r["command"] == "quantize"), key=lambda r: r["date"])
+    if not found:
+        return text
+    table = f"{QUANTIZED_START}\n\n{quantize_table(found[-1])}\n\n{QUANTIZED_END}"
+    return replace_table(text, table, QUANTIZED_START, QUANTIZED_END)
+
+
 def main(folder: Path = report.RESULTS, readme: Path = README, project: Path = PROJECT) -> None:
     results = load(folder)
     readme.write_text(replace_table(readme.read_text(), generated(results)))
-    project.write_text(with_summary(with_operators(project.read_text()), results))
+    text = with_operators(project.read_text())
+    project.write_text(with_quantization(with_summary(text, results), results))

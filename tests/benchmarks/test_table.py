@@ -133,8 +133,10 @@ def test_readme_without_markers_and_foreign_json_are_refused(tmp_path):
 
 
 def test_committed_readme_is_what_the_committed_results_give():
-    text = table.README.read_text()
-    assert table.replace_table(text, table.generated(table.load(report.RESULTS.parent / "results"))) == text
+    text, results = table.README.read_text(), table.load(report.RESULTS.parent / "results")
+    assert table.replace_table(text, table.generated(results)) == text
+    project = table.PROJECT.read_text()
+    assert table.with_quantization(project, results) == project
 
 
 def test_ops_and_size_sections():
@@ -168,3 +170,25 @@ def test_scaling_is_drawn_and_tabled(tmp_path):
     scaling.draw(rows, tmp_path / "deep" / "plot.png")
     drawn = (tmp_path / "deep" / "plot.png").read_bytes()
     assert drawn.startswith(b"\x89PNG") and len(drawn) < 100_000
+
+
+def quantized(model, judged, ours, theirs, **same):
+    score = {"agreement": None, "accuracy": None, "boxes": None, "lost": None, **same}
+    return {"model": model, "judged": judged, "int8_bytes": 26, "float_bytes": 100,
+            "tinynet": {"sqnr": ours, **score}, "onnxruntime": {"sqnr": theirs, **score}}
+
+
+def test_quantisers_side_by_side():
+    rows = [quantized("net/0", 3, 30.04, 20.0, agreement=1.0), quantized("net/1", 4, 25.0, 26.0, agreement=0.75),
+            quantized("boxes", 2, 15.0, 12.0, boxes=9, lost=1), quantized("picture", 1, 40.0, 39.5)]
+    result = {"version": 1, "command": "quantize", "date": "2026-01-02", "machine": {"cpu": "CPU"}, "rows": rows}
+    text = table.generated([result])
+    assert "| net | 3 / 4 | 30.0 / 25.0 | 20.0 / 26.0 | 6 of 7 | 6 of 7 | 26.0 % |\n" in text
+    assert "| boxes | 2 | 15.0 | 12.0 | 8 of 9 boxes | 8 of 9 boxes | 26.0 % |\n" in text
+    assert "| picture | 1 | 40.0 | 39.5 | - | - | 26.0 % |\n\n" in text
+    assert "SQNR higher than onnxruntime's in 3 of 4; least gain -1.0 dB." in text
+    project = f"above\n{table.QUANTIZED_START}\nold\n{table.QUANTIZED_END}\nbelow\n"
+    older = {**result, "date": "2026-01-01", "rows": rows[3:]}
+    written = table.with_quantization(project, [result, older])
+    assert written.startswith("above\n") and "| boxes |" in written and "old" not in written and written.endswith("below\n")
+    assert table.with_quantization("nothing", []) == "nothing"
