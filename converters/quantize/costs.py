@@ -4,15 +4,19 @@ float32 and integers.  Fixed, so that the same input gives the same file on ever
 x86: one core with AVX-VNNI or AVX-512-VNNI (N100 and later).  x86-avx2: one core with AVX2 alone.  arm: one core of armv8.0,
 without the dot product.  `winograd`: 3x3 convolutions that take fewer products in float.  Only ratios within a table matter.
 
-Both x86 tables were compared with the times of the layers of MobileNet v1 and v2, ResNet-18, SqueezeNet and Tiny YOLO v2 on
-one core with AVX-512-VNNI (22 Nov 2026, kernels of that day; least of five runs, float32 and integers in turns), and with
-TINYNET_ISA=avx2 on the same core.  Picoseconds per product there, float32 : integers; the clock was not steady:
+Both x86 tables were compared with the times of layers on one core with AVX-512-VNNI, with and without TINYNET_ISA=avx2 (22
+Nov 2026, kernels of that day; least of five runs, float32 and integers in turns): MobileNet v1, ResNet-18, SqueezeNet and Tiny
+YOLO v2, with AVX2 also MobileNet v2.  Picoseconds per product there, float32 : integers; the clock was not steady, so that a
+network's own ratio says more than the ends of these ranges:
 
                         VNNI                                  AVX2
     1x1                 19-27 : 5-8                           31-55 : 25-60
     3x3 (Winograd)      17-77 : 6-24                          35-90 : 31-114 (ResNet-18 35 : 71, Tiny YOLO 90 : 114)
     depthwise           219 : 43                              187-258 : 86-152
     dense               357-407 : 89-101                      402-446 : 127-149
+
+One price for all 3x3 convolutions without VNNI is coarse: with few channels (SqueezeNet, 72 : 31) integers win.  Without VNNI
+the prices of `mixing` and `moving` in float32, and of `convert`, are estimates.
 
 arm has been computed, not measured: from the throughput of the instructions (8 float32 products or 11 of 8 bits in a cycle)
 at the share of it that kernels reach.
