@@ -42,6 +42,9 @@ static int has_neon_dot(void) { return (getauxval(AT_HWCAP) >> 20 & 1) != 0; } /
 #else
 static int has_neon_dot(void) { return 1; } /* every 64-bit Apple CPU since 2019 */
 #endif
+#elif defined(TN_NEON_32)
+extern const tn_int8 tn_int8_neon;
+static int has_neon(void) { return (getauxval(AT_HWCAP) >> 12 & 1) != 0; } /* HWCAP_NEON */
 #endif
 
 static int always(void) { return 1; }
@@ -67,6 +70,8 @@ static const struct {
 #elif defined(__aarch64__)
     {"neon", &tn_micro_neon, &tn_int8_neon, NULL, always},
     {"neon_dot", &tn_micro_neon, &tn_int8_neon, &tn_int8_neon_dot, has_neon_dot},
+#elif defined(TN_NEON_32)
+    {"neon", &tn_micro_scalar, &tn_int8_neon, NULL, has_neon}, /* NEON takes denormals for zeros: not for floats */
 #endif
 };
 

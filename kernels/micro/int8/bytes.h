@@ -26,7 +26,7 @@ INLINE vb vb_min(vb a, vb b) { return (vb)_mm256_min_epu8((__m256i)a, (__m256i)b
 #elif VL == 4 && defined(__x86_64__)
 INLINE vb vb_max(vb a, vb b) { return (vb)_mm_max_epu8((__m128i)a, (__m128i)b); }
 INLINE vb vb_min(vb a, vb b) { return (vb)_mm_min_epu8((__m128i)a, (__m128i)b); }
-#elif VL == 4 && defined(__aarch64__)
+#elif VL == 4 && defined(__ARM_NEON)
 INLINE vb vb_max(vb a, vb b) { return (vb)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b); }
 INLINE vb vb_min(vb a, vb b) { return (vb)vminq_u8((uint8x16_t)a, (uint8x16_t)b); }
 #elif VL > 1
@@ -75,7 +75,7 @@ INLINE void vi_widen(const uint8_t *p, vi w[4])
     w[1] = (vi)_mm_unpackhi_epi16(low, zero);
     w[2] = (vi)_mm_unpacklo_epi16(high, zero);
     w[3] = (vi)_mm_unpackhi_epi16(high, zero);
-#elif VL == 4 && defined(__aarch64__)
+#elif VL == 4 && defined(__ARM_NEON)
     const uint8x16_t x = vld1q_u8(p);
     const uint16x8_t low = vmovl_u8(vget_low_u8(x)), high = vmovl_high_u8(x);
     w[0] = (vi)vmovl_u16(vget_low_u16(low));
@@ -163,7 +163,7 @@ INLINE vi vf_to_nearest(vf v)
     return (vi)_mm256_cvtps_epi32((__m256)v);
 #elif VL == 4 && defined(__x86_64__)
     return (vi)_mm_cvtps_epi32((__m128)v);
-#elif VL == 4 && defined(__aarch64__)
+#elif VL == 4 && defined(__ARM_NEON)
     return (vi)vcvtnq_s32_f32((float32x4_t)v);
 #else
     vi w;
@@ -182,7 +182,7 @@ INLINE vf vf_within(vf v, vf low, vf high)
     return (vf)_mm256_min_ps(_mm256_max_ps((__m256)v, (__m256)low), (__m256)high);
 #elif VL == 4 && defined(__x86_64__)
     return (vf)_mm_min_ps(_mm_max_ps((__m128)v, (__m128)low), (__m128)high);
-#elif VL == 4 && defined(__aarch64__)
+#elif VL == 4 && defined(__ARM_NEON)
     return (vf)vminnmq_f32(vmaxnmq_f32((float32x4_t)v, (float32x4_t)low), (float32x4_t)high);
 #else
     UNROLL for (int i = 0; i < VL; i++) {

@@ -238,6 +238,6 @@ INLINE vf dw_at_most(vf most, vf x)
 #elif defined(__x86_64__)
     return (vf)_mm_min_ps((__m128)most, (__m128)x);
 #else
-    return (vf)vminnmq_f32((float32x4_t)most, vmaxnmq_f32(vdupq_n_f32(-2147483648.0f), (float32x4_t)x));
+    return (vf)vminnmq_f32(vmaxnmq_f32((float32x4_t)x, vdupq_n_f32(-2147483648.0f)), (float32x4_t)most);
 #endif
 }

@@ -7,7 +7,7 @@
 enum { TALLEST = 8 };
 #elif VL == 8
 enum { TALLEST = 6 };
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) || defined(__arm__)
 enum { TALLEST = 2 };
 #else
 enum { TALLEST = 4 };
@@ -155,7 +155,7 @@ static void (*const pair_tiles[TALLEST])(const tile *) = {
     pair_tile_1, pair_tile_2, pair_tile_3, pair_tile_4, pair_tile_5, pair_tile_6, pair_tile_7, pair_tile_8,
 #elif VL == 8
     pair_tile_1, pair_tile_2, pair_tile_3, pair_tile_4, pair_tile_5, pair_tile_6,
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) || defined(__arm__)
     pair_tile_1, pair_tile_2,
 #else
     pair_tile_1, pair_tile_2, pair_tile_3, pair_tile_4,

@@ -8,6 +8,11 @@
 
 #include <stdint.h>
 
+/* 32-bit ARM whose CPU may have NEON, for gcc, which compiles single files for it. */
+#if defined(__arm__) && defined(__linux__) && !defined(__clang__) && __ARM_ARCH >= 7 && defined(__ARM_PCS_VFP)
+#define TN_NEON_32 1
+#endif
+
 /* What the sum or product of two tensors of bytes is made of: v = (c + b rb) + a ra, or (a - a_zero) (b - b_zero) ra + c, every
    operation rounded, but a ra and its sum once; |v| < 2^31; y = v rounded half to even, within [low, high]. */
 typedef struct tn_q_pair {

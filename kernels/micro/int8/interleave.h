@@ -45,7 +45,7 @@ static void interleave(const uint8_t *x, int64_t ldx, int n, uint8_t *y, int64_t
                                                                         _mm_shuffle_epi8(b, picks(v, 1, 0))),
                                                            _mm_shuffle_epi8(c, picks(v, 2, 0))));
     }
-#elif defined(__aarch64__) && VL > 1
+#elif defined(__ARM_NEON) && VL > 1
     for (; i < columns && columns >= 16; i += 16) {
         i = i + 16 <= columns ? i : columns - 16;
         vst3q_u8(y + 3 * i, (uint8x16x3_t){{vld1q_u8(x + i), vld1q_u8(x1 + i), vld1q_u8(x2 + i)}});
@@ -88,7 +88,7 @@ static void deinterleave(const uint8_t *x, int n, uint8_t *y, int64_t ldy, int64
                                                                  _mm_shuffle_epi8(b, picks(1, j, 1))),
                                                     _mm_shuffle_epi8(c, picks(2, j, 1))));
     }
-#elif defined(__aarch64__) && VL > 1
+#elif defined(__ARM_NEON) && VL > 1
     for (; i < columns && columns >= 16; i += 16) {
         i = i + 16 <= columns ? i : columns - 16;
         const uint8x16x3_t rows = vld3q_u8(x + 3 * i);

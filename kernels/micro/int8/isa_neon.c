@@ -1,5 +1,9 @@
-/* aarch64 baseline. */
-#if defined(__aarch64__)
+/* aarch64 baseline; on 32-bit ARM, where it is an option of the CPU, the integer table alone. */
+#include "int8.h"
+#if defined(TN_NEON_32)
+#pragma GCC target("fpu=neon")
+#endif
+#if defined(__aarch64__) || defined(TN_NEON_32)
 #define VL 4
 #define LEVEL neon
 #include "table.h"

@@ -36,7 +36,7 @@ INLINE peak_lanes peak_step(peak_lanes acc, peak_lanes a, peak_lanes b)
 #define FORGET(x) __asm__ volatile("" : "+v"(x))
 #elif defined(__x86_64__) && VL > 1
 #define FORGET(x) __asm__ volatile("" : "+x"(x))
-#elif defined(__aarch64__) && VL > 1
+#elif defined(__ARM_NEON) && VL > 1
 #define FORGET(x) __asm__ volatile("" : "+w"(x))
 #else
 #define FORGET(x) __asm__ volatile("" : "+r"(x))

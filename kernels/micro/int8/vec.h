@@ -4,8 +4,11 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
-#elif defined(__aarch64__) || defined(__ARM_NEON)
+#elif defined(__ARM_NEON)
 #include <arm_neon.h>
+#endif
+#if defined(__ARM_NEON) && defined(__arm__)
+#include "neon32.h"
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
