@@ -4,6 +4,16 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+cdef extern from *:
+    """
+    /* No contraction to FMA, which aarch64 has everywhere and x86-64 not: the same bits on both. */
+    #if defined(__clang__)
+    #pragma STDC FP_CONTRACT OFF
+    #else
+    #pragma GCC optimize("fp-contract=off")
+    #endif
+    """
+
 cdef extern from "step.h":
     enum: TN_MAX_OPERANDS
     enum: TN_MAX_PARAMS

@@ -92,8 +92,10 @@ static void normalize_channels(const float *x, const float *mean, const float *g
     for (; c + VL <= n; c += VL)
         vf_store(y + c, (vf_load(x + c) - vf_load(mean + c)) * vf_load(gain + c) + vf_load(shift + c));
     if (c < n) {
+        /* All loads first: compilers contract to FMA only what stands in one block, and loads of a part may be loops. */
         const int64_t part = n - c;
-        vf_store_part(y + c, (vf_load_part(x + c, part) - vf_load_part(mean + c, part)) * vf_load_part(gain + c, part)
-                                 + vf_load_part(shift + c, part), part);
+        const vf v = vf_load_part(x + c, part), m = vf_load_part(mean + c, part);
+        const vf g = vf_load_part(gain + c, part), s = vf_load_part(shift + c, part);
+        vf_store_part(y + c, (v - m) * g + s, part);
     }
 }
