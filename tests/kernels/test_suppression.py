@@ -13,7 +13,7 @@ from tinynet.graph import Node, Tensor
 
 
 def check(boxes, scores, limit, iou, least, most, centered):
-    arrays = [boxes, scores, np.array(limit), np.array([iou], np.float32), np.array(least, np.float32)]
+    arrays = [boxes, scores, np.array(limit, np.int64), np.array([iou], np.float32), np.array(least, np.float32)]
     op = ops.make("non_max_suppression", {"most": most, "centered": centered})
     expected = op.reference(*arrays)
     for level in kernels.available(integers=False):
