@@ -15,7 +15,7 @@ extern const tn_micro tn_micro_scalar;
 extern const tn_int8 tn_int8_scalar;
 #if defined(__x86_64__)
 extern const tn_micro tn_micro_sse2, tn_micro_avx2, tn_micro_avx512;
-extern const tn_int8 tn_int8_sse2, tn_int8_sse41, tn_int8_avx2, tn_int8_avxvnni, tn_int8_avx512, tn_int8_avx512vnni;
+extern const tn_int8 tn_int8_sse41, tn_int8_avx2, tn_int8_avxvnni, tn_int8_avx512, tn_int8_avx512vnni;
 #if defined(TN_TEST_LEVELS)
 extern const tn_int8 tn_int8_avxvnni_evex;
 #endif
@@ -58,7 +58,7 @@ static const struct {
 } levels[] = {
     {"scalar", &tn_micro_scalar, &tn_int8_scalar, NULL, always},
 #if defined(__x86_64__)
-    {"sse2", &tn_micro_sse2, &tn_int8_sse2, NULL, always},
+    {"sse2", &tn_micro_sse2, &tn_int8_scalar, NULL, always}, /* bytes want SSE4.1, as every such CPU since 2008 has */
     {"sse4.1", &tn_micro_sse2, &tn_int8_sse41, NULL, has_sse41},
     {"avx2", &tn_micro_avx2, &tn_int8_avx2, NULL, has_avx2},
     {"avxvnni", &tn_micro_avx2, &tn_int8_avx2, &tn_int8_avxvnni, has_avxvnni},

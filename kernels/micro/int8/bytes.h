@@ -65,16 +65,9 @@ INLINE void vi_widen(const uint8_t *p, vi w[4])
 #elif VL == 8
     UNROLL for (int k = 0; k < 4; k++)
         w[k] = (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8 * k)));
-#elif VL == 4 && HAVE_SSE41
+#elif VL == 4 && defined(__x86_64__)
     UNROLL for (int k = 0; k < 4; k++)
         w[k] = (vi)_mm_cvtepu8_epi32(_mm_loadu_si32(p + 4 * k));
-#elif VL == 4 && defined(__x86_64__)
-    const __m128i x = _mm_loadu_si128((const __m128i *)p), zero = _mm_setzero_si128();
-    const __m128i low = _mm_unpacklo_epi8(x, zero), high = _mm_unpackhi_epi8(x, zero);
-    w[0] = (vi)_mm_unpacklo_epi16(low, zero);
-    w[1] = (vi)_mm_unpackhi_epi16(low, zero);
-    w[2] = (vi)_mm_unpacklo_epi16(high, zero);
-    w[3] = (vi)_mm_unpackhi_epi16(high, zero);
 #elif VL == 4 && defined(__ARM_NEON)
     const uint8x16_t x = vld1q_u8(p);
     const uint16x8_t low = vmovl_u8(vget_low_u8(x)), high = vmovl_high_u8(x);

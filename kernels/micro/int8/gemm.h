@@ -10,7 +10,7 @@
 #else
 #define PACKED_LEVEL 0
 #endif
-#if PACKED_LEVEL && HAVE_SSE41
+#if PACKED_LEVEL && defined(__x86_64__)
 #define BYTE_PAIRS 1
 #else
 #define BYTE_PAIRS 0

@@ -1,7 +1,7 @@
 /* Bytes of two or three rows put side by side, and taken apart: channel shuffle, and pictures between NCHW and NHWC.
    Sixteen columns at a time; the last sixteen reach back over what is done already. */
 
-#if defined(HAVE_SSE41)
+#if defined(__x86_64__) && VL > 1
 /* Where byte e of output vector v of three comes from in row j of a picture of 16 pixels, and the way back; 0x80: from
    another one. */
 INLINE __m128i picks(const int v, const int j, const int BACK)
@@ -36,7 +36,7 @@ static void interleave(const uint8_t *x, int64_t ldx, int n, uint8_t *y, int64_t
         }
         return;
     }
-#if defined(HAVE_SSE41)
+#if defined(__x86_64__) && VL > 1
     for (; i < columns && columns >= 16; i += 16) {
         i = i + 16 <= columns ? i : columns - 16;
         const __m128i a = (__m128i)load_16(x + i), b = (__m128i)load_16(x1 + i), c = (__m128i)load_16(x2 + i);
@@ -77,7 +77,7 @@ static void deinterleave(const uint8_t *x, int n, uint8_t *y, int64_t ldy, int64
         }
         return;
     }
-#if defined(HAVE_SSE41)
+#if defined(__x86_64__) && VL > 1
     for (; i < columns && columns >= 16; i += 16) {
         i = i + 16 <= columns ? i : columns - 16;
         const __m128i a = (__m128i)load_16(x + 3 * i), b = (__m128i)load_16(x + 3 * i + 16);

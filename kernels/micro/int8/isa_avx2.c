@@ -2,7 +2,6 @@
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma")
 #define VL 8
-#define HAVE_SSE41 1
 #define LEVEL avx2
 #include "table.h"
 #else

@@ -2,7 +2,6 @@
 #if defined(__x86_64__)
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma,prefer-vector-width=512")
 #define VL 16
-#define HAVE_SSE41 1
 #define HAVE_DOT 1
 #define LEVEL avx512vnni
 #include "table.h"

@@ -2,7 +2,6 @@
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,avxvnni")
 #define VL 8
-#define HAVE_SSE41 1
 #define HAVE_DOT 1
 #define DOT "%{vex%} vpdpbusd"
 #define LEVEL avxvnni

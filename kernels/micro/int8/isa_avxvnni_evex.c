@@ -3,7 +3,6 @@
 #if defined(__x86_64__) && defined(TN_TEST_LEVELS)
 #pragma GCC target("avx2,fma,avx512f,avx512vl,avx512vnni,prefer-vector-width=256")
 #define VL 8
-#define HAVE_SSE41 1
 #define HAVE_DOT 1
 #define LEVEL avxvnni_evex
 #include "table.h"

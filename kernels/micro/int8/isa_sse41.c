@@ -2,7 +2,6 @@
 #if defined(__x86_64__)
 #pragma GCC target("sse4.1")
 #define VL 4
-#define HAVE_SSE41 1
 #define LEVEL sse41
 #include "table.h"
 #else

@@ -9,11 +9,8 @@ INLINE vi widen(const uint8_t *p)
     return (vi)_mm512_cvtepu8_epi32((__m128i)load_16(p));
 #elif VL == 8
     return (vi)_mm256_cvtepu8_epi32((__m128i)load_8(p));
-#elif VL == 4 && defined(HAVE_SSE41)
-    return (vi)_mm_cvtepu8_epi32((__m128i)load_4(p));
 #elif VL == 4 && defined(__x86_64__)
-    const __m128i zero = _mm_setzero_si128();
-    return (vi)_mm_unpacklo_epi16(_mm_unpacklo_epi8((__m128i)load_4(p), zero), zero);
+    return (vi)_mm_cvtepu8_epi32((__m128i)load_4(p));
 #elif VL == 4
     return (vi)vmovl_u16(vget_low_u16(vmovl_u8(vget_low_u8((uint8x16_t)load_4(p)))));
 #else

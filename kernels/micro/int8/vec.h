@@ -1,5 +1,5 @@
 /* The vector vocabulary of the integer tables.  The including file defines VL (32-bit lanes per vector: 1, 4, 8 or 16), says
-   with HAVE_SSE41 and HAVE_DOT (vpdpbusd, sdot) what the target has beyond its vector length, and has chosen the target. */
+   with HAVE_DOT (vpdpbusd, sdot) what the target has beyond its vector length, and has chosen the target. */
 #include <math.h>
 #include <string.h>
 #if defined(__x86_64__)
