@@ -12,6 +12,7 @@ from tinynet import format as tnb
 from tinynet.cli import quality
 from tinynet.converters import convert, convert_bytes
 from tinynet.converters.quantize import search
+from tinynet.converters.quantize.costs import COSTS
 from tinynet.errors import AccuracyError, UsageError
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
@@ -83,9 +84,11 @@ def test_open_sizes_are_fixed_with_a_note(net):
     assert not tnb.read(data).open and any("int8 fixes the sizes: x 1x3x8x8" in note for note in report.notes)
 
 
-def test_the_report_says_which_layers_stay_float_for_a_target(net):
+def test_the_report_says_which_layers_stay_float_for_a_target(net, monkeypatch):
+    for target in ("x86-avx2", "arm"):
+        monkeypatch.setitem(COSTS[target]["integer"], "winograd", 2 * COSTS[target]["float"]["winograd"])
     n = net(32, 16, 16)
-    a = n.op("Relu", n.conv("x", 32, 32))                       # 3x3: Winograd's algorithm in float
+    a = n.op("Relu", n.conv("x", 32, 32))                       # 3x3: the price that was changed
     y = n.conv(n.op("Relu", n.conv(a, 32, 256, 1)), 256, 32, 1)
     model, samples = n.model(y), list(n.samples(8))
     found = {target: convert_bytes(model, int8=samples, target=target) for target in ("any", "x86", "x86-avx2", "arm")}
