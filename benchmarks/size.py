@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.harness import progress
+from benchmarks.process import environment
 
 ROOT = Path(__file__).parent.parent
 LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "*.so", "__pycache__", "tests", "benchmarks")
@@ -66,7 +67,7 @@ def installed_bytes(python: Path) -> tuple[int, int]:
 
 def start_seconds(python: Path, code: str) -> float:
     started = time.perf_counter()
-    subprocess.run([str(python), "-c", code], check=True, cwd=tempfile.gettempdir())
+    subprocess.run([str(python), "-c", code], check=True, cwd=tempfile.gettempdir(), env=environment("tinynet"))
     return time.perf_counter() - started
 
 
