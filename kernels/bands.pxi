@@ -50,8 +50,8 @@ cdef void band_layer(tn_step *part, const BandedLayer *l, const char *x, char *y
     else:
         part.param[l.param] = (end - begin) * l.per_row
         part.space[l.x] = part.space[l.y] = 0
-        part.offset[l.x] = <int64_t>x + begin * l.x_row - <int64_t>c.base[0]
-        part.offset[l.y] = <int64_t>y - <int64_t>c.base[0]
+        part.offset[l.x] = <int64_t><uintptr_t>x + begin * l.x_row - <int64_t><uintptr_t>c.base[0]
+        part.offset[l.y] = <int64_t><uintptr_t>y - <int64_t><uintptr_t>c.base[0]
         part.kernel(part, c)
 
 
