@@ -32,8 +32,8 @@ test-long: $(VENV)/.test  ## the same with many more drawn examples
 	$(BIN)/python -m pytest -q --hypothesis-profile=long
 
 # Folders .arm/ARCHITECTURE: Debian's Python for that processor, and this package cross-compiled.
-.arm/%/root: tests/emulated/root.sh
-	tests/emulated/root.sh $* .arm/$*
+.arm/%/debian: tests/emulated/debian.sh
+	tests/emulated/debian.sh $* .arm/$*
 
 .arm/tools: $(BIN)/pip
 	mkdir -p .arm
@@ -43,14 +43,14 @@ test-long: $(VENV)/.test  ## the same with many more drawn examples
 EMULATED := -m pytest -q -p no:cacheprovider --hypothesis-profile=few tests/kernels
 PYTHON_ON := tests/emulated/python.sh
 
-test-arm: .arm/arm64/root .arm/tools  ## the kernels' tests on an emulated aarch64, with and without dot product (needs arm-packages)
+test-arm: .arm/arm64/debian .arm/tools  ## the kernels' tests on an emulated aarch64, with and without dot product (needs arm-packages)
 	tests/emulated/build.sh $(BIN)/python aarch64-linux-gnu-gcc .arm/arm64
 	$(PYTHON_ON) "qemu-aarch64-static -cpu cortex-a53" .arm/arm64 tests/emulated/levels.py scalar neon
 	$(PYTHON_ON) "qemu-aarch64-static -cpu cortex-a76" .arm/arm64 tests/emulated/levels.py scalar neon neon_dot
 	$(PYTHON_ON) "qemu-aarch64-static -cpu cortex-a76" .arm/arm64 $(EMULATED)
 
 # numpy's own NEON kernels take denormals for zeros: the reference must not.
-test-armv7: .arm/armhf/root .arm/tools  ## the same on an emulated 32-bit ARM, with and without NEON
+test-armv7: .arm/armhf/debian .arm/tools  ## the same on an emulated 32-bit ARM, with and without NEON
 	tests/emulated/build.sh $(BIN)/python arm-linux-gnueabihf-gcc .arm/armhf
 	$(PYTHON_ON) "qemu-arm-static -cpu max,neon=off" .arm/armhf tests/emulated/levels.py scalar
 	$(PYTHON_ON) "qemu-arm-static -cpu cortex-a15" .arm/armhf tests/emulated/levels.py scalar neon

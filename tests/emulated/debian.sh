@@ -1,6 +1,6 @@
 #!/bin/sh
-# usage: root.sh ARCHITECTURE FOLDER
-# Unpacks Debian's packages of Python, numpy, pytest and hypothesis for another processor into FOLDER/root, by apt with state of
+# usage: debian.sh ARCHITECTURE FOLDER
+# Unpacks Debian's packages of Python, numpy, pytest and hypothesis for another processor into FOLDER/debian, by apt with state of
 # its own: nothing is installed, and no root rights are needed.  The mirror is the one that this machine uses for Debian.
 set -eu
 architecture=$1 folder=$(realpath -m "$2")
@@ -14,7 +14,7 @@ if [ -z "$mirror" ] || [ ! -e $keys ]; then
     exit 1
 fi
 
-rm -rf "$folder/root" "$folder/new" "$folder/apt"
+rm -rf "$folder/debian" "$folder/new" "$folder/apt"
 mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial" "$folder/new/usr/lib"
 : > "$folder/apt/status"
 echo "deb [signed-by=$keys] $mirror $suite main" > "$folder/apt/sources.list"
@@ -47,4 +47,4 @@ for library in libblas.so.3 liblapack.so.3; do
     ln -s "$(basename "$(dirname "$at")")/$library" "$(dirname "$(dirname "$at")")"
 done
 rm -rf "$folder/apt"
-mv "$folder/new" "$folder/root"
+mv "$folder/new" "$folder/debian"
