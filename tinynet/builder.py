@@ -134,7 +134,7 @@ class Builder:
         self.threads = threads
         self.winograd = winograd
         self.steps: list[Step] = []
-        # Tensors between layers that run as one step (ops/bands.py): they have no place of their own.
+        # Tensors between layers that run as one step (bands.py): they have no place of their own.
         self.between: dict[str, Tensor] = {}
         self.scratch_bytes = 0
         self.blobs: list[Blob] = []
