@@ -26,10 +26,10 @@ demo: $(VENV)/.demo  ## set up, convert the bundled digits network and run it on
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test  ## set up and run the everyday tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 test-long: $(VENV)/.test  ## the same with many more drawn examples
-	$(BIN)/python -m pytest -q --hypothesis-profile=long
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --hypothesis-profile=long
 
 # Folders .arm/ARCHITECTURE: Debian's Python for that processor, and this package cross-compiled.
 .arm/%/debian: tests/emulated/debian.sh
