@@ -343,7 +343,7 @@ def test_profile(net, model):
     assert rows[0].shape == (1, 4, 5, 6) and rows[0].macs == 4 * 5 * 6 * 27 and rows[0].op == "conv2d"
     assert all(r.ms >= 0 for r in rows) and rows[0].ms > 0
     assert rows[0].gflops == pytest.approx(2 * rows[0].macs / (rows[0].ms / 1e3) / 1e9)
-    assert rows[0]._replace(ms=0.0).gflops == 0
+    assert rows[0].replaced(ms=0.0).gflops == 0
     assert len(Model(net.graph, threads=2).profile(repeat=2)) == 4
 
 

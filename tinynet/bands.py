@@ -3,13 +3,14 @@ and takes no place in the arena ("layer fusion": Alwani et al. 2016; "patch-base
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinynet.builder import ARENA, SCRATCH, Operand, Step, View
 from tinynet.graph import DTYPES, Node, Tensor
 from tinynet.ops.base import Op, Spec
+from tinynet.record import Record
 
 # Kernels that can be parts, and their types in kernels/bands.pxi.
 CONV2D, DEPTHWISE, PLAIN = range(3)
@@ -63,7 +64,7 @@ class Bands(Op):
         for i, part in enumerate(parts):
             rows = {"rows_at": scratch, "x_row": row_bytes(views[i], part), "y_row": row_bytes(views[i + 1]),
                     "x_picture": views[i].shape[1] * views[i].strides[1] * DTYPES[views[i].dtype]}
-            row = windows[i]._asdict() | rows | _operands(part, places[i:i + 2], views[i + 1])
+            row = windows[i].as_dict() | rows | _operands(part, places[i:i + 2], views[i + 1])
             table.append([row[column] for column in COLUMNS])
             scratch += buffers(windows, band)[i]
         builder.emit("bands", [places[0], places[-1], builder.scratch(scratch * builder.threads),
@@ -75,15 +76,18 @@ class Bands(Op):
         return True
 
 
-class Window(NamedTuple):
+class Window(Record):
     """Which rows a layer reads for its output rows, and the bytes of one of these."""
 
-    height: int
-    out_height: int
-    reach: int
-    stride: int
-    pad: int
-    row_bytes: int
+    __slots__ = ("height", "out_height", "reach", "stride", "pad", "row_bytes")
+
+    def __init__(self, height: int, out_height: int, reach: int, stride: int, pad: int, row_bytes: int):
+        self.height = height
+        self.out_height = out_height
+        self.reach = reach
+        self.stride = stride
+        self.pad = pad
+        self.row_bytes = row_bytes
 
     @staticmethod
     def of(op: Any, node: Node, tensors: dict[str, Tensor], y: Tensor) -> Window:

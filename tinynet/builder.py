@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +26,13 @@ MACS_PER_NANOSECOND = 20.0
 BYTES_PER_NANOSECOND = 8.0
 
 
-class Operand(NamedTuple):
-    space: int
-    offset: int              # bytes; for a tensor in the arena: relative to its owner
-    root: str = ""           # owner, for space ARENA before the offsets are known
+class Operand(Record):
+    __slots__ = ("space", "offset", "root")
+
+    def __init__(self, space: int, offset: int, root: str = ""):
+        self.space = space
+        self.offset = offset        # bytes; for a tensor in the arena: relative to its owner
+        self.root = root            # owner, for space ARENA before the offsets are known
 
 
 class View(Record):
@@ -161,12 +164,10 @@ class Builder:
 
     def tensor(self, name: str) -> Operand:
         """A tensor that is computed, or a constant in logical order."""
-        if name in self.between:
-            return Operand(ARENA, 0, name)
-        if self.graph.tensors[name].is_constant:
-            return self.weights(name, layouts.PLAIN)
-        place = self.storage.places[name]
-        return Operand(ARENA, place.offset * DTYPES[self.graph.tensors[name].dtype], place.root)
+        place = self.storage.places.get(name)
+        if place is not None:
+            return Operand(ARENA, place.offset * DTYPES[self.graph.tensors[name].dtype], place.root)
+        return Operand(ARENA, 0, name) if name in self.between else self.weights(name, layouts.PLAIN)
 
     def weights(self, name: str, layout: str) -> Operand:
         """A constant in the order that the kernel reads: in place in the file, or packed now if it lies otherwise."""
@@ -174,13 +175,12 @@ class Builder:
         found = self._cache.get(key)
         if found is None:
             t = self.graph.tensors[name]
-            storage, order = layouts.stored(t.layout)
-            if storage and order == layout:
+            if t.layout == layout:
+                found = self._in_file(t.data)
+            elif t.layout.partition("/")[2] == layout:      # stored in fewer bytes
                 nbytes = layouts.nbytes(t.shape, t.dtype, layout)
                 self.reserve(nbytes)
                 found = self._place(nbytes, lambda target: self._expand(t, target))
-            elif t.layout == layout:
-                found = self._in_file(t.data)
             found = self._cache[key] = found or self._append(self.packed(name, layout))
         return found
 
@@ -234,11 +234,11 @@ class Builder:
             self._cache[key] = self._place(nbytes, fill)
         return self._cache[key]
 
-    def constant(self, array: np.ndarray) -> Operand:
-        """A table made by the plan, e.g. the runs of a convolution; equal ones are stored once."""
-        key = (array.dtype.str, array.tobytes())
+    def constant(self, values: np.ndarray | tuple[int, ...]) -> Operand:
+        """A table made by the plan, e.g. the runs of a convolution (a tuple: int64); equal ones are stored once."""
+        key = values if isinstance(values, tuple) else (values.dtype.str, values.tobytes())
         if key not in self._cache:
-            self._cache[key] = self._append(array)
+            self._cache[key] = self._append(np.array(values, np.int64) if key is values else values)
         return self._cache[key]
 
     def scratch(self, nbytes: int) -> Operand:
@@ -325,8 +325,8 @@ class Builder:
         for i, (extent, (sx, sy)) in enumerate(dims):
             params |= {f"shape{i}": extent, f"x{i}": sx, f"y{i}": sy}
         source, target = source or self.tensor(x.name), self.tensor(y.name)
-        self.emit("copy", [source._replace(offset=source.offset + x_offset * item),
-                           target._replace(offset=target.offset + y_offset * item)],
+        self.emit("copy", [source.replaced(offset=source.offset + x_offset * item),
+                           target.replaced(offset=target.offset + y_offset * item)],
                   nbytes=2 * item * math.prod(shape) * (1 if kind == 0 else 4), **params)
         return True
 

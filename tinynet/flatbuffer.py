@@ -14,9 +14,10 @@ All numbers are little-endian, and so are the machines that tinynet runs on: `ca
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from operator import add, itemgetter
-from struct import Struct
+from struct import Struct, unpack_from
 from typing import Any
 
 from tinynet.errors import FormatError
@@ -84,37 +85,42 @@ class FlatBuffer:
         self.name = name
         self.data = memoryview(buffer).cast("B").toreadonly()
         self.size = len(self.data)
-        self._views = {char: self.data[:self.size & -_WIDTHS[char]].cast(char) for char in "HiIqQd"}
-        self._u16, self._i32, self._u32 = self._views["H"], self._views["i"], self._views["I"]
+        self._u16, self._i32, self._u32 = [self.data[:self.size & -_WIDTHS[char]].cast(char) for char in "HiI"]
         # Every byte of an honest file is decoded once; objects laid over each other on purpose would multiply.
         self.budget = 2 * self.size
-        self._forms: dict[tuple[int, TableType], tuple[Any, ...]] = {}
+        self._forms: dict[TableType, dict[int, tuple[Any, ...]]] = {}
         self._texts: dict[int, str] = {0: ""}
         self._numbers: dict[tuple[int, str], tuple] = {}
 
     def bad(self, expected: str, found: object, remedy: str = CORRUPT) -> FormatError:
         return FormatError(f"{self.name}: expected {expected}, found {found}{remedy}")
 
-    def spend(self, count: int) -> None:
-        self.budget -= count
-        if self.budget < 0:
-            raise self.bad("a description no larger than the file", "parts that lie over each other")
+    def overlaid(self) -> FormatError:
+        """What to raise once the budget is spent."""
+        return self.bad("a description no larger than the file", "parts that lie over each other")
 
     def table(self, at: int, kind: TableType) -> list[Any]:
         """All fields of a table in schema order, absent ones as their default, offsets as absolute positions."""
-        if at & 3 or not 4 <= at <= self.size - 4:
-            raise self.bad(f"a {kind.name} table inside the file", f"position {at} of {self.size} bytes")
-        vtable = at - self._i32[at >> 2]
-        form = self._forms.get((vtable, kind))
-        if form is None:
-            form = self._forms[vtable, kind] = self._form(vtable, kind)
-        unpack, absent, pick, offsets, size, residue = form
-        if at + size > self.size or (residue >= 0 and at & 7 != residue):
-            raise self.bad(f"an aligned {kind.name} table inside the file", f"position {at} of {self.size} bytes")
-        values = list(pick(unpack(self.data, at) + absent))
-        for field, place in offsets:
-            values[field] += at + place
-        return values
+        return next(self.tables((at,), kind))
+
+    def tables(self, places: Iterable[int], kind: TableType) -> Iterator[list[Any]]:
+        """The same of one table after another."""
+        data, i32, size = self.data, self._i32, self.size
+        forms = self._forms.setdefault(kind, {})
+        for at in places:
+            if at & 3 or not 4 <= at <= size - 4:
+                raise self.bad(f"a {kind.name} table inside the file", f"position {at} of {size} bytes")
+            vtable = at - i32[at >> 2]
+            form = forms.get(vtable)
+            if form is None:
+                form = forms[vtable] = self._form(vtable, kind)
+            unpack, absent, pick, offsets, table_size, residue = form
+            if at + table_size > size or (residue >= 0 and at & 7 != residue):
+                raise self.bad(f"an aligned {kind.name} table inside the file", f"position {at} of {size} bytes")
+            values = list(pick(unpack(data, at) + absent))
+            for field, place in offsets:
+                values[field] += at + place
+            yield values
 
     def _form(self, vtable: int, kind: TableType) -> tuple[Any, ...]:
         if vtable & 1 or not 4 <= vtable <= self.size - 4:
@@ -148,7 +154,9 @@ class FlatBuffer:
             end = at + 4 + self._u32[at >> 2]
             if end >= self.size or data[end]:
                 raise self.bad(f"{what} with a zero byte behind it", f"none at {end} of {self.size} bytes")
-            self.spend(end - at)
+            self.budget -= end - at
+            if self.budget < 0:
+                raise self.overlaid()
             try:
                 found = str(data[at + 4:end], "utf-8")
             except UnicodeDecodeError:
@@ -164,14 +172,18 @@ class FlatBuffer:
         if found is None:
             width = _WIDTHS[char]
             start, count = self.vector(at, width, what)
-            self.spend(count * width + 4)
-            found = self._numbers[at, char] = tuple(self._views[char][start // width:start // width + count].tolist())
+            self.budget -= count * width + 4
+            if self.budget < 0:
+                raise self.overlaid()
+            found = self._numbers[at, char] = unpack_from(f"<{count}{char}", self.data, start)
         return found
 
     def offsets(self, at: int, what: str) -> list[int]:
         """A vector of tables or strings, as absolute positions."""
         start, count = self.vector(at, 4, what)
-        self.spend(count * 4)
+        self.budget -= count * 4
+        if self.budget < 0:
+            raise self.overlaid()
         steps = self._u32[start >> 2:(start >> 2) + count].tolist()
         return list(map(add, steps, range(start, start + 4 * count, 4)))
 

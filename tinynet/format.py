@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap as _mmap
 import os
 import stat
+from math import prod
 from struct import unpack_from
 from typing import Any
 
@@ -53,21 +54,21 @@ class _Reader(FlatBuffer):
             raise self.bad(f"format version {MAJOR}", f"{major}.{minor}",
                            ": update tinynet" if major > MAJOR else CORRUPT)
         self._attributes: dict[int, tuple[str, Any]] = {}
-        self._blobs = [self._blob(at) for at in self.offsets(blobs, "the list of blobs")]
+        self._blobs = [self._blob(data) for data, in self.tables(self.offsets(blobs, "the list of blobs"), BLOB)]
         if stage > 1:
             raise self.bad("a known stage", stage, ": update tinynet, or convert the model again")
         graph = Graph(source=stage == 1)
         self._dims: dict[str, tuple[int | str, ...]] = {}
         table = graph.tensors
-        for at in self.offsets(tensors, "the list of tensors"):
-            tensor = self._tensor(at)
+        for fields in self.tables(self.offsets(tensors, "the list of tensors"), TENSOR):
+            tensor = self._tensor(*fields)
             if not tensor.name or tensor.name in table:
                 raise self.bad("tensor names that are unique and not empty", show(tensor.name))
             table[tensor.name] = tensor
         self._names = list(table)
         self._ready = bytearray(t.data is not None for t in table.values())
         graph.inputs = self._produce(self.numbers(inputs, "I", "the graph's inputs"), "the graph's inputs")
-        graph.nodes = [self._node(at) for at in self.offsets(nodes, "the list of nodes")]
+        graph.nodes = [self._node(*fields) for fields in self.tables(self.offsets(nodes, "the list of nodes"), NODE)]
         graph.outputs = self._consume(self.numbers(outputs, "I", "the graph's outputs"), "the graph's outputs")
         if not outputs or not graph.outputs or len(set(graph.outputs)) < len(graph.outputs):
             raise self.bad("at least one graph output and none twice", show(graph.outputs))
@@ -132,15 +133,13 @@ class _Reader(FlatBuffer):
             raise self.bad(f"at most {MAX_FILE_BYTES} bytes", f"{self.size} bytes")
         return unpack_from("<I", self.data)[0]
 
-    def _blob(self, at: int) -> tuple[int, int]:
-        data, = self.table(at, BLOB)
+    def _blob(self, data: int) -> tuple[int, int]:
         start, count = self.vector(data, 1, "a blob")
         if start % ALIGNMENT:
             raise self.bad(f"blobs at multiples of {ALIGNMENT} bytes", f"one at {start}")
         return start, count
 
-    def _tensor(self, at: int) -> Tensor:
-        name_at, shape_at, dtype_code, blob, layout_at, dims_at = self.table(at, TENSOR)
+    def _tensor(self, name_at: int, shape_at: int, dtype_code: int, blob: int, layout_at: int, dims_at: int) -> Tensor:
         name = self.text(name_at, "a tensor's name")
         shape = self.numbers(shape_at, "I", "a tensor's shape")
         if dtype_code >= len(DTYPE_NAMES):
@@ -149,10 +148,7 @@ class _Reader(FlatBuffer):
         dtype = DTYPE_NAMES[dtype_code]
         if len(shape) > MAX_RANK:
             raise self.bad(f"at most {MAX_RANK} dimensions of tensor {show(name)}", len(shape))
-        total = DTYPES[dtype]
-        for d in shape:
-            total *= d or 1
-        if total >= MAX_TENSOR_BYTES:
+        if prod(filter(None, shape)) * DTYPES[dtype] >= MAX_TENSOR_BYTES:
             raise self.bad(f"tensor {show(name)} smaller than 2^40 bytes", f"shape {list(shape)}")
         if dims_at:
             names = self.texts(dims_at, "a tensor's dimensions")
@@ -181,8 +177,7 @@ class _Reader(FlatBuffer):
             raise self.bad(f"bytes 0 and 1 in bool tensor {show(name)}", "others")
         return data
 
-    def _node(self, at: int) -> Node:
-        op_at, name_at, inputs, outputs, attributes, macs = self.table(at, NODE)
+    def _node(self, op_at: int, name_at: int, inputs: int, outputs: int, attributes: int, macs: int) -> Node:
         op, name = self.text(op_at, "a node's kind"), self.text(name_at, "a node's name")
         if not op or not outputs:
             raise self.bad("nodes with a kind and an output", f"a node {show(name)} without")

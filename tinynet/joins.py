@@ -102,7 +102,7 @@ def _planar(chains: Chains, i: int) -> None:
     conv, op = chains.graph.nodes[j], chains.operators[j]
     if op.kind != "conv2d" or op.groups != 1 or chains.shape(conv.inputs[1])[3] > MOST_PLANES:
         return
-    op = ops.make("conv2d", op.attributes() | {"planar": True})
+    op = op.changed(planar=True)
     chains.put([i], j, op, Node(op.kind, conv.name, [node.inputs[0], *conv.inputs[1:]], conv.outputs))
 
 
@@ -123,15 +123,15 @@ def _separable(chains: Chains, i: int) -> None:
         attributes |= {"activation": op.activation, "alpha": op.alpha, "beta": op.beta}
         inputs += last.inputs[1:]
         gone = [i]
-    kind = "separable_conv2d"
+    kind: type[ops.Op] = separable_conv2d.SeparableConv2d
     if first is not None:
         before, op = chains.changed.get(first) or (None, chains.graph.nodes[first]), chains.operators[first]
         attributes |= {f"first_{name}": getattr(op, name)
                        for name in ("strides", "pads", "planar", "activation", "alpha", "beta")}
         inputs = [*before[1].inputs, *inputs[1:]]
         gone.append(first)
-        kind = "inverted_bottleneck"
-    chains.put(gone, i if j is None else j, ops.make(kind, attributes), Node(kind, last.name, inputs, last.outputs))
+        kind = inverted_bottleneck.InvertedBottleneck
+    chains.put(gone, i if j is None else j, kind(**attributes), Node(kind.kind, last.name, inputs, last.outputs))
 
 
 def _pointwise(chains: Chains, i: int) -> int | None:
@@ -174,7 +174,7 @@ def _planes(chains: Chains, i: int) -> None:
     before, op = chains.graph.nodes[first], chains.operators[first]
     if op.kind != "quantize" or op.dtype != "uint8" or len(op.scale) > 1 or chains.shape(node.outputs[0])[3] > MOST_PLANES:
         return
-    op = ops.make("quantize", op.attributes() | {"planar": True})
+    op = op.changed(planar=True)
     chains.put([first], i, op, Node(op.kind, node.name, before.inputs, node.outputs))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,27 +19,34 @@ from tinynet.graph import DTYPES, Graph, Meta, Tensor
 from tinynet.kernels import engine
 from tinynet.memory import MemoryMap
 from tinynet.plan import Plan, make_plan
+from tinynet.record import Record
 
 THREADS_VARIABLE = "TINYNET_NUM_THREADS"
 # Contexts kept for the next run; more concurrent runs than this allocate and free theirs.
 KEPT_CONTEXTS = 4
 
 
-class TensorInfo(NamedTuple):
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
+class TensorInfo(Record):
+    __slots__ = ("name", "shape", "dtype")
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: str):
+        self.name = name
+        self.shape = shape
+        self.dtype = dtype
 
 
-class LayerTime(NamedTuple):
+class LayerTime(Record):
     """One row of `Model.profile()`: median milliseconds of one step."""
 
-    layer: str
-    op: str
-    kernel: str
-    shape: tuple[int, ...]
-    ms: float
-    macs: int
+    __slots__ = ("layer", "op", "kernel", "shape", "ms", "macs")
+
+    def __init__(self, layer: str, op: str, kernel: str, shape: tuple[int, ...], ms: float, macs: int):
+        self.layer = layer
+        self.op = op
+        self.kernel = kernel
+        self.shape = shape
+        self.ms = ms
+        self.macs = macs
 
     @property
     def gflops(self) -> float:

@@ -137,7 +137,7 @@ class OpenModel(Model):
         arrays = dict(zip(self.source.inputs, self._match(inputs, infos, "input"), strict=True))
         for info in infos:
             array = arrays[info.name]
-            self._check(array, info._replace(shape=getattr(array, "shape", ())), "input")
+            self._check(array, info.replaced(shape=getattr(array, "shape", ())), "input")
         model = self._model({name: array.shape for name, array in arrays.items()}, arrays)
         return model.run({i.name: arrays[i.name] for i in model.inputs}, out)
 

@@ -11,7 +11,6 @@ A plan is read-only and shared by concurrent runs.  `print(plan)` shows it as a 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -165,7 +164,7 @@ def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: 
     for node, op, node_macs in zip(graph.nodes, operators, macs, strict=True):
         builder.begin(node)
         before = len(builder.steps)
-        if all(math.prod(graph.tensors[n].shape) == 0 for n in node.outputs):
+        if all([0 in graph.tensors[n].shape for n in node.outputs]):
             continue
         if not op.lower(builder, node):
             del builder.steps[before:]
@@ -196,7 +195,7 @@ def _arena(graph: Graph, storage: Storage) -> tuple[memory.MemoryMap, dict[str, 
     bases |= {root: (IO + len(graph.inputs) + i, 0) for root, i in storage.output_roots.items()}
     roots = [root for root in storage.first if root not in bases]
     arena = memory.plan([memory.Block(r, storage.nbytes(r), storage.first[r], storage.last[r]) for r in roots])
-    arena.weight_bytes = sum(memoryview(t.data).nbytes for t in graph.tensors.values() if t.data is not None)
+    arena.weight_bytes = sum([memoryview(t.data).nbytes for t in graph.tensors.values() if t.data is not None])
     arena.output_bytes = sum(graph.tensors[n].size * DTYPES[graph.tensors[n].dtype] for n in graph.outputs)
     bases |= {root: (ARENA, offset) for root, offset in zip(roots, arena.offsets, strict=True)}
     return arena, bases

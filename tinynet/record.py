@@ -6,6 +6,7 @@ at every start, a NamedTuple a quarter of one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -17,9 +18,15 @@ class Record:
     def values(self) -> tuple[Any, ...]:
         return tuple([getattr(self, name) for name in self.__slots__])
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(zip(self.__slots__, self.values(), strict=True))
+
     def replaced(self, **changes: Any) -> Any:
         """A record like this one, except for the fields given."""
-        return type(self)(**{**dict(zip(self.__slots__, self.values(), strict=True)), **changes})
+        return type(self)(**{**self.as_dict(), **changes})
 
     def __eq__(self, other: object) -> bool:
         return self.values() == other.values() if type(other) is type(self) else NotImplemented

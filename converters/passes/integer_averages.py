@@ -41,7 +41,7 @@ def _average(ed: Editor, node: Node) -> int:
         attrs["signed"] = True
     source, out = x[0], follower.outputs[0]
     try:
-        make(name, attrs).infer(ed.spec(source)._replace(dtype="uint8"))
+        make(name, attrs).infer(ed.spec(source).replaced(dtype="uint8"))
     except ShapeError:                              # no picture, or more pixels than an int32 holds the sum of
         return 0
     if signed:

@@ -72,7 +72,9 @@ def apply_activation(name: str, x: np.ndarray, alpha: float = 0.0, beta: float =
 
 def clamp_of(name: str, alpha: float, beta: float) -> tuple[float, float]:
     """The bounds that an activation clamps to; infinite where it does not."""
-    return {"relu": (0.0, math.inf), "clip": (alpha, beta)}.get(name, (-math.inf, math.inf))
+    if name == "clip":
+        return alpha, beta
+    return 0.0 if name == "relu" else -math.inf, math.inf
 
 
 class Activated(Op):

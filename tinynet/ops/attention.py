@@ -69,9 +69,9 @@ class Attention(Op):
         floats = panels[0] * width + panels[1] * n + -(-min(block, m) * n // 16) * 16
         builder.emit(
             "attention_f32", [*(builder.tensor(view.name) for view in views), builder.scratch(4 * floats * builder.threads),
-                              builder.constant(starts), builder.constant(np.concatenate([table, second]))],
+                              builder.constant(starts), builder.constant(table + second)],
             macs=matrices * m * n * (width + d), batch=matrices, m=m, k=width, n=n, d=d, q_row=q[1][-2],
             k_row=k[1][-2], k_column=1 if n == 1 else k[1][-1], v_row=v[1][-2], v_column=1 if d == 1 else v[1][-1],
-            y_row=y[1][-2], k_parts=k_parts, n_parts=n_parts, n_table=table.size, block=block, scratch_floats=floats,
+            y_row=y[1][-2], k_parts=k_parts, n_parts=n_parts, n_table=len(table), block=block, scratch_floats=floats,
             alpha=self.alpha)
         return True

@@ -23,17 +23,25 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from tinynet.errors import FormatError, UnsupportedOpError
 from tinynet.ops.files import FILES
+from tinynet.record import Record
 
 
-class Spec(NamedTuple):
+class Spec(Record):
     """Shape and dtype of a tensor, e.g. Spec((1, 224, 224, 3), "float32")."""
 
-    shape: tuple[int, ...]
-    dtype: str = "float32"
+    __slots__ = ("shape", "dtype")
+
+    def __init__(self, shape: tuple[int, ...], dtype: str = "float32"):
+        self.shape = shape
+        self.dtype = dtype
+
+    def __eq__(self, other: object) -> bool:
+        # Without the detour over `values`: loading compares two for each node.
+        return type(other) is Spec and self.shape == other.shape and self.dtype == other.dtype
 
 
 class ShapeError(ValueError):
@@ -66,6 +74,10 @@ class Op:
             if name not in self.fields:
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
         vars(self).update(attributes)
+
+    def changed(self, **attributes: Any) -> Op:
+        """An op like this one, except for these attributes."""
+        return type(self)(**{**vars(self), **attributes})
 
     def attributes(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.fields}

@@ -60,9 +60,10 @@ def need_shape(spec: Spec, shape: tuple[int, ...], what: str) -> None:
 
 def need_nhwc(spec: Spec, what: str = "x") -> tuple[int, int, int, int]:
     """The four extents; height, width and channels are at least 1."""
-    need(len(spec.shape) == 4 and min(spec.shape[1:]) >= 1, f"{what} of shape [N, H, W, C]", spec.shape)
-    n, h, w, c = spec.shape
-    return n, h, w, c
+    shape = spec.shape
+    if len(shape) != 4 or min(shape[1:]) < 1:
+        refuse(f"{what} of shape [N, H, W, C]", shape)
+    return shape
 
 
 # Of strides, pads, kernels and the like: sums and products of two of them fit into the kernels' 64 bits.
@@ -100,6 +101,17 @@ def count(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
+@functools.lru_cache(64)
+def _need_window(kernel: tuple[int, ...], strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...],
+                 extra: tuple[int, ...]) -> None:
+    """Cached: a network has few different windows."""
+    need_tuple("kernel", kernel, 2, 1)
+    need_tuple("strides", strides, 2, 1)
+    need_tuple("pads", pads, 4, 0)
+    need_tuple("dilations", dilations, 2, 1)
+    need_tuple("extra", extra, 2, 0)
+
+
 def window_extents(
     extents: tuple[int, int],
     kernel: tuple[int, ...],
@@ -109,11 +121,7 @@ def window_extents(
     extra: tuple[int, ...] = (0, 0),
 ) -> tuple[int, int]:
     """(OH, OW) of a window over `extents` padded by top, left, bottom, right, and by `extra` bottom, right."""
-    need_tuple("kernel", kernel, 2, 1)
-    need_tuple("strides", strides, 2, 1)
-    need_tuple("pads", pads, 4, 0)
-    need_tuple("dilations", dilations, 2, 1)
-    need_tuple("extra", extra, 2, 0)
+    _need_window(kernel, strides, pads, dilations, extra)
     out = []
     for i in range(2):
         padded = extents[i] + pads[i] + pads[i + 2] + extra[i]

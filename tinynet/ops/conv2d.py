@@ -18,6 +18,7 @@ from tinynet.ops.checks import (
     need_shape,
     padded,
     quiet,
+    refuse,
     window_extents,
 )
 from tinynet.ops.matrix_product import emit_product
@@ -48,11 +49,15 @@ class Conv2d(Activated):
         n, h, width, c = need_nhwc(x)
         if self.planar:
             c, h, width = h, width, c
-        need(self.groups >= 1 and c % self.groups == 0, f"groups that divide the {c} channels of x", self.groups)
+        groups = self.groups
+        if groups < 1 or c % groups:
+            refuse(f"groups that divide the {c} channels of x", groups)
         need(len(w.shape) == 4 and min(w.shape) >= 1, "w of shape [O, kh, kw, C/groups]", w.shape)
-        need(w.shape[3] == c // self.groups, f"w of {c // self.groups} input channels per group", w.shape)
         out = w.shape[0]
-        need(out % self.groups == 0, f"output channels divisible by {self.groups} groups", out)
+        if w.shape[3] != c // groups:
+            refuse(f"w of {c // groups} input channels per group", w.shape)
+        if out % groups:
+            refuse(f"output channels divisible by {groups} groups", out)
         need_shape(b, (out,), "b")
         oh, ow = window_extents((h, width), w.shape[1:3], self.strides, self.pads, self.dilations)
         y = (n, oh, ow, out)

@@ -11,13 +11,13 @@ from tinynet.ops.activations import Activated
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import (
     count,
-    need,
     need_float,
     need_inputs,
     need_nhwc,
     need_shape,
     padded,
     quiet,
+    refuse,
     tap,
     window_extents,
 )
@@ -39,7 +39,8 @@ class DepthwiseConv2d(Activated):
         self.check_activation()
         x, w, b = inputs
         n, h, width, c = need_nhwc(x)
-        need(len(w.shape) == 3 and w.shape[2] == c, f"w of shape [kh, kw, {c}]", w.shape)
+        if len(w.shape) != 3 or w.shape[2] != c:
+            refuse(f"w of shape [kh, kw, {c}]", w.shape)
         need_shape(b, (c,), "b")
         oh, ow = window_extents((h, width), w.shape[:2], self.strides, self.pads, self.dilations)
         return [Spec((n, oh, ow, c))]

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinynet import layouts
 from tinynet.kernels import engine
 from tinynet.ops.activations import ACTIVATIONS
-from tinynet.ops.base import Spec, make, register
+from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_name
+from tinynet.ops.conv2d import Conv2d
 from tinynet.ops.matrix_product import geometry
 from tinynet.ops.separable_conv2d import SeparableConv2d
+from tinynet.record import Record
 
 # The first convolution joins in where the tensor behind it would take most of a 1 MiB L2, or leave it.
 LEAST_BYTES = 512 * 1024
 
 
-class First(NamedTuple):
+class First(Record):
     """What the kernel needs of the first convolution; `scratch`: floats per thread."""
 
-    operands: list[Any]
-    scratch: int
-    macs: int
+    __slots__ = ("operands", "scratch", "macs")
+
+    def __init__(self, operands: list[Any], scratch: int, macs: int):
+        self.operands = operands
+        self.scratch = scratch
+        self.macs = macs
 
 
 @register
@@ -45,9 +50,9 @@ class InvertedBottleneck(SeparableConv2d):
     first_alpha: float = 0.0
     first_beta: float = 0.0
 
-    def _first(self) -> Any:
-        return make("conv2d", {name: getattr(self, f"first_{name}") for name in
-                               ("strides", "pads", "planar", "activation", "alpha", "beta")})
+    def _first(self) -> Conv2d:
+        return Conv2d(**{name: getattr(self, f"first_{name}") for name in
+                         ("strides", "pads", "planar", "activation", "alpha", "beta")})
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need(len(inputs) in (5, 7, 8), "5, 7 or 8 inputs", len(inputs))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     from tinynet.builder import Builder, Operand
@@ -15,13 +14,15 @@ WHOLE = 768      # up to here one part, without the extra pass over the output
 BAND_BYTES = 64 * 1024      # of a padded picture, where it is padded band by band
 
 
-def run_table(runs: list[tuple[int, int]]) -> tuple[np.ndarray, int, int]:
+def run_table(runs: list[tuple[int, int]]) -> tuple[tuple[int, ...], int, int]:
     """(table, parts, columns): the runs cut into parts of about PART columns.
 
     The table holds per part its first run, number of runs and first column; then all runs as (offset, length).
     """
-    columns = sum(length for _, length in runs)
-    parts = 1 if columns <= WHOLE else -(-columns // PART)
+    columns = sum([length for _, length in runs])
+    if columns <= WHOLE:
+        return (0, len(runs), 0, *chain.from_iterable(runs)), 1, columns
+    parts = -(-columns // PART)
     heads: list[int] = []
     pieces: list[int] = []
     rest = list(reversed(runs))
@@ -36,18 +37,18 @@ def run_table(runs: list[tuple[int, int]]) -> tuple[np.ndarray, int, int]:
             column += take
             if take < length:
                 rest.append((offset + take, length - take))
-    return np.array(heads + pieces, np.int64), parts, columns
+    return (*heads, *pieces), parts, columns
 
 
 def shifted(operand: Operand, floats: int) -> Operand:
-    return operand._replace(offset=operand.offset + 4 * floats)
+    return operand.replaced(offset=operand.offset + 4 * floats)
 
 
 def geometry(
     *, picture: tuple[int, int, int], ldx: int, channels: int, groups: int, group_out: int, kernel: tuple[int, ...],
     strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...], out: tuple[int, int], ldy: int,
     ld_residual: int, epilogue: dict[str, Any], planar: bool = False, banded: bool = False,
-) -> tuple[dict[str, Any], np.ndarray, int]:
+) -> tuple[dict[str, Any], tuple[int, ...], int]:
     """(parameters of `conv2d_f32`, its run table, bytes of scratch: of each thread if there are bands, else of all).
 
     picture: N, H, W; pads: top, left, bottom, right; ld*: floats between pixels.  planar: the picture is NCHW; banded: a
@@ -58,7 +59,7 @@ def geometry(
     ld, row = ldx, width * ldx
     if any(pads) or planar:
         # Only what the windows reach: pads at the bottom or right may go unread.
-        padded = tuple((out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(2))
+        padded = tuple([(out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(2)])
         ld, row = channels, padded[1] * channels
         nbytes = 4 * batch * padded[0] * row
         if planar or banded:

@@ -8,8 +8,10 @@ import numpy as np
 
 from tinynet import layouts
 from tinynet.ops.activations import ACTIVATIONS, FUNCTIONS, Activated, clamp_of
-from tinynet.ops.base import Spec, make, register
+from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_inputs, need_name, need_shape
+from tinynet.ops.conv2d import Conv2d
+from tinynet.ops.depthwise_conv2d import DepthwiseConv2d
 
 # The pair is made where the tensor between the two would leave L2, and a band of it fits there beside the 1x1 weights,
 # which every band reads again (512 -> 512 channels, 1 MB of weights: a fifth slower than two layers).
@@ -36,12 +38,12 @@ class SeparableConv2d(Activated):
     inner_alpha: float = 0.0
     inner_beta: float = 0.0
 
-    def _depthwise(self) -> Any:
-        return make("depthwise_conv2d", {"strides": self.strides, "pads": self.pads, "activation": self.inner_activation,
-                                         "alpha": self.inner_alpha, "beta": self.inner_beta})
+    def _depthwise(self) -> DepthwiseConv2d:
+        return DepthwiseConv2d(strides=self.strides, pads=self.pads, activation=self.inner_activation, alpha=self.inner_alpha,
+                               beta=self.inner_beta)
 
-    def _pointwise(self) -> Any:
-        return make("conv2d", {"activation": self.activation, "alpha": self.alpha, "beta": self.beta})
+    def _pointwise(self) -> Conv2d:
+        return Conv2d(activation=self.activation, alpha=self.alpha, beta=self.beta)
 
     def infer(self, *inputs: Spec) -> list[Spec]:
         need_inputs(inputs, 5, 6)
