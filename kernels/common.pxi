@@ -250,17 +250,28 @@ cdef extern from "step.h":
     void tn_run_job(tn_job job, void *argument, int threads) nogil
     void tn_barrier(tn_team *team) nogil
 
-# name -> (address of the kernel, names of its parameters, which of them are doubles)
+# name -> (address of the kernel, bytes and names of its parameters); what `_parameters` made of the names
 cdef dict _KERNELS = {}
+cdef dict _PARAMETERS = {}
 
 
 cdef int _declare(str name, tn_kernel kernel, Py_ssize_t size, str params) except -1:
     """Parameters are the fields of the kernel's struct in order; a trailing * marks a double."""
-    cdef list names = params.split()
-    if size != 8 * len(names) or len(names) > TN_MAX_PARAMS:
-        raise SystemError(f"kernel {name}: {len(names)} names for {size // 8} parameters")
-    _KERNELS[name] = (<size_t>kernel, tuple([n.rstrip("*") for n in names]), tuple([n.endswith("*") for n in names]))
+    _KERNELS[name] = (<size_t>kernel, size, params)
     return 0
+
+
+cdef tuple _parameters(str kernel):
+    """(name, is it a double?) of each parameter, taken apart when a network first uses the kernel: an import has no use for
+    them."""
+    cdef tuple found = _PARAMETERS.get(kernel)
+    if found is None:
+        _, size, params = _KERNELS[kernel]
+        found = tuple([(name.rstrip("*"), name.endswith("*")) for name in params.split()])
+        if size != 8 * len(found) or len(found) > TN_MAX_PARAMS:
+            raise SystemError(f"kernel {kernel}: {len(found)} names for {size // 8} parameters")
+        _PARAMETERS[kernel] = found
+    return found
 
 
 cdef inline char *operand(const tn_step *s, tn_context *c, int i) noexcept nogil:

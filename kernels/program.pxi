@@ -296,14 +296,16 @@ def packed_params(str kernel, dict params) -> bytes:
 
 
 cdef int write_params(str kernel, dict params, int64_t *out) except -1:
-    _, names, doubles = _KERNELS[kernel]
-    if len(names) != len(params) or not all([name in params for name in names]):
-        raise ValueError(f"{kernel}: parameters {sorted(set(names) ^ params.keys())} are missing or unknown")
-    for i, name in enumerate(names):
-        if doubles[i]:
+    cdef tuple wanted = _parameters(kernel)
+    cdef int i = 0
+    if len(wanted) != len(params) or not all([name in params for name, _ in wanted]):
+        raise ValueError(f"{kernel}: parameters {sorted({name for name, _ in wanted} ^ params.keys())} are missing or unknown")
+    for name, double in wanted:
+        if double:
             (<double *>out)[i] = params[name]
         else:
             out[i] = params[name]
+        i += 1
     return 0
 
 

@@ -264,6 +264,10 @@ class Builder:
 
     def emit(self, kernel: str, operands: list[Operand | None], macs: int = 0, nbytes: int = 0, **params: Any) -> None:
         """Append a step.  `macs` and `nbytes` (read and written) say whether it is worth more than one thread."""
+        self.step(kernel, operands, params, macs, nbytes)
+
+    def step(self, kernel: str, operands: list[Operand | None], params: dict[str, Any], macs: int = 0, nbytes: int = 0) -> None:
+        """`emit` for the kinds that networks have dozens of: passing twenty parameters by name takes longer than lowering."""
         assert self._node is not None
         nanoseconds = macs / MACS_PER_NANOSECOND + nbytes / BYTES_PER_NANOSECOND
         self.steps.append(Step(self._node, kernel, operands, params, nanoseconds, macs))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from tinynet.converters.passes.edit import Editor
 from tinynet.converters.passes.remove_identities import merged_clamps
 from tinynet.graph import Graph
-from tinynet.ops.activations import ACTIVATIONS
+from tinynet.ops.activated import ACTIVATIONS
 
 CARRIERS = ("conv2d", "depthwise_conv2d", "conv_transpose2d", "dense", "batch_norm", "add", "sub", "mul", "div", "pow",
             "maximum", "minimum")

@@ -13,7 +13,7 @@ import math
 from tinynet import ops
 from tinynet.converters.quantize.prepare import CLAMPS, LINEAR
 from tinynet.graph import Graph, Node
-from tinynet.ops.activations import ACTIVATIONS
+from tinynet.ops.activated import ACTIVATIONS
 from tinynet.ops.quantize import MOST_PRODUCTS
 
 MOVING = ("max_pool2d", "reshape", "transpose", "slice", "pad", "expand", "depth_to_space", "space_to_depth",

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from tinynet import ops
-from tinynet.ops.activations import apply_activation
+from tinynet.ops.activated import apply_activation
 
 U = 2.0 ** -24
 TINY = 2.0 ** -149

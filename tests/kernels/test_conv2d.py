@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nets import Net, channels, normal, seeds, with_non_finite
 
 from tinynet import ops
-from tinynet.ops.activations import ACTIVATIONS
+from tinynet.ops.activated import ACTIVATIONS
 
 names = st.sampled_from(sorted(ACTIVATIONS))
 kernels = st.tuples(st.integers(1, 7), st.integers(1, 7))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nets import Net, channels, normal, seeds, with_non_finite
 
 from tinynet import ops
-from tinynet.ops.activations import ACTIVATIONS
+from tinynet.ops.activated import ACTIVATIONS
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 

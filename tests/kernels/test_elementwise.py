@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nets import SPECIAL, Net, channels, normal, seeds, with_specials
 
 from tinynet import ops
-from tinynet.ops.activations import ACTIVATIONS, FUNCTIONS
+from tinynet.ops.activated import ACTIVATIONS, FUNCTIONS
 
 UNARY = [name for name in FUNCTIONS if name != "none"]
 BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "minimum"]

@@ -30,7 +30,7 @@ from tinynet import kernels, ops
 from tinynet.errors import LimitError
 from tinynet.kernels import engine
 from tinynet.ops import winograd
-from tinynet.ops.activations import ACTIVATIONS
+from tinynet.ops.activated import ACTIVATIONS
 
 HALF, TWO = 2 ** -0.5, 2 ** 0.5
 # size -> (A', G, B')

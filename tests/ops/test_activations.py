@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinynet import ops
-from tinynet.ops.activations import ACTIVATIONS, apply_activation
+from tinynet.ops.activated import ACTIVATIONS, apply_activation
 
 # kind -> (ONNX operator, opset, tinynet attributes, ONNX attributes)
 ONNX = {

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 from tinynet import ops
-from tinynet.ops.activations import apply_activation
+from tinynet.ops.activated import apply_activation
 
 ONNX = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "pow": "Pow", "maximum": "Max", "minimum": "Min"}
 shapes = mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=5)

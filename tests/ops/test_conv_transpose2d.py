@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinynet import ops
-from tinynet.ops.activations import apply_activation
+from tinynet.ops.activated import apply_activation
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinynet import ops
-from tinynet.ops.activations import apply_activation
+from tinynet.ops.activated import apply_activation
 
 
 @settings(max_examples=25, deadline=None)

@@ -66,7 +66,8 @@ class Op:
     def __init_subclass__(cls) -> None:
         own = {name: (annotation, vars(cls)[name]) for name, annotation in vars(cls).get("__annotations__", {}).items()
                if not annotation.startswith("ClassVar")}
-        cls.fields = {**{n: f for base in reversed(cls.__mro__[1:]) for n, f in getattr(base, "fields", {}).items()}, **own}
+        if own or len(cls.__bases__) > 1:
+            cls.fields = {n: f for base in reversed(cls.__bases__) for n, f in base.fields.items()} | own
 
     def __init__(self, **attributes: Any):
         """Attributes by name, of the annotated types (unchecked here: `make` checks); others have their defaults."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinynet.ops.activations import Activated
+from tinynet.ops.activated import Activated
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_float, need_inputs, need_shape, quiet
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinynet.ops.activations import Activated
+from tinynet.ops.activated import Activated
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import NUMERIC, broadcast, count, need, need_float, need_inputs, quiet
 

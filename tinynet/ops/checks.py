@@ -18,6 +18,9 @@ from tinynet.ops.base import DataError, ShapeError, Spec
 
 NUMERIC = ("float32", "int64", "int32", "uint8", "int8")
 
+# See max_windows in kernels/micro/int8/int8.h.
+FLIPS = {("max", "uint8"): 0, ("max", "int8"): 0x80, ("min", "uint8"): 0xff, ("min", "int8"): 0x7f}
+
 # NaN, inf and overflow are legal data, never a reason for a line on stderr.
 quiet = functools.partial(np.errstate, all="ignore")
 

@@ -1,13 +1,13 @@
-"""Convolution of images, with bias, an optional residual and an activation."""
+"""Convolution of images and the fully connected layer, with bias, an optional residual and an activation."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tinynet import layouts
-from tinynet.ops.activations import Activated
+from tinynet.ops.activated import Activated
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import (
     count,
@@ -21,8 +21,11 @@ from tinynet.ops.checks import (
     refuse,
     window_extents,
 )
-from tinynet.ops.matrix_product import emit_product
+from tinynet.ops.matrix_product import emit_product, geometry, rows_geometry
 from tinynet.ops.winograd import SIZES, choose_size, emit_winograd
+
+if TYPE_CHECKING:
+    from tinynet.ops.matrix_product import Geometry
 
 
 @register
@@ -105,15 +108,15 @@ class Conv2d(Activated):
     def inplace(self) -> tuple[int, ...]:
         return (3,)
 
-    def geometry(self, x: Any, w: tuple[int, ...], out: tuple[int, ...], ldy: int, ld_residual: int = 0) -> dict[str, Any]:
-        """The product of x (a view) with weights of shape w, as matrix_product.geometry takes it."""
+    def geometry(self, x: Any, w: tuple[int, ...], out: tuple[int, int], ldy: int, ld_residual: int = 0,
+                 banded: bool = False) -> Geometry:
+        """matrix_product.geometry of the product of x (a view) with weights of shape w."""
         n, height, width, channels = (*x.shape[:1], *x.shape[2:], x.shape[1]) if self.planar else x.shape
-        return {
-            "picture": (n, height, width), "ldx": channels if self.planar else x.ld, "channels": channels,
-            "groups": self.groups, "group_out": w[0] // self.groups, "kernel": w[1:3], "strides": self.strides,
-            "pads": self.pads, "dilations": self.dilations, "out": out, "ldy": ldy, "ld_residual": ld_residual,
-            "epilogue": self.epilogue(), "planar": self.planar,
-        }
+        return geometry(
+            picture=(n, height, width), ldx=channels if self.planar else x.ld, channels=channels, groups=self.groups,
+            group_out=w[0] // self.groups, kernel=w[1:3], strides=self.strides, pads=self.pads, dilations=self.dilations,
+            out=out, ldy=ldy, ld_residual=ld_residual, epilogue=self.epilogue(), planar=self.planar, banded=banded,
+        )
 
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
@@ -128,7 +131,7 @@ class Conv2d(Activated):
             builder, x=builder.tensor(x.name), w=builder.weights(node.inputs[1], layouts.ohwi_panels(self.groups)),
             bias=builder.tensor(node.inputs[2]), residual=builder.tensor(residual.name) if residual else None,
             y=builder.tensor(y.name), macs=y.size * count(w[1:]),
-            **self.geometry(x, w, y.shape[1:3], y.ld, residual.ld if residual else 0),
+            shape=self.geometry(x, w, y.shape[1:3], y.ld, residual.ld if residual else 0),
         )
         return True
 
@@ -146,3 +149,53 @@ class Conv2d(Activated):
         if builder.winograd in SIZES:
             return builder.winograd
         return choose_size(y.shape[0], y.shape[1:3], w[3], w[0]) if builder.winograd else 0
+
+
+@register
+class Dense(Activated):
+    """f(x w^T + b + residual): x [..., K], w [N, K], b [N], residual [..., N] (optional), float32."""
+
+    kind: ClassVar[str] = "dense"
+    constant_inputs: ClassVar[tuple[int, ...]] = (1, 2)
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 3, 4)
+        need_float(inputs)
+        self.check_activation()
+        x, w, b = inputs[:3]
+        need(len(x.shape) >= 1, "x of shape [..., K]", x.shape)
+        need(len(w.shape) == 2 and w.shape[1] == x.shape[-1], f"w of shape [N, {x.shape[-1]}]", w.shape)
+        need_shape(b, w.shape[:1], "b")
+        y = (*x.shape[:-1], w.shape[0])
+        if len(inputs) == 4:
+            need_shape(inputs[3], y, "residual")
+        return [Spec(y)]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        x, w, b = arrays[:3]
+        with quiet():
+            y = np.dot(x.reshape(count(x.shape[:-1]), w.shape[1]), w.T).reshape(*x.shape[:-1], w.shape[0])
+            y += b
+            if len(arrays) == 4:
+                y += arrays[3]
+        return [self.activate(y)]
+
+    def macs(self, inputs: list[Spec], outputs: list[Spec]) -> int:
+        return count(outputs[0].shape) * inputs[1].shape[1]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def inplace(self) -> tuple[int, ...]:
+        return (3,)
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        residual = builder.view(node.inputs[3]) if len(node.inputs) == 4 else None
+        emit_product(
+            builder, x=builder.tensor(x.name), w=builder.weights(node.inputs[1], layouts.ohwi_panels()),
+            bias=builder.tensor(node.inputs[2]), residual=builder.tensor(residual.name) if residual else None,
+            y=builder.tensor(y.name), macs=y.size * x.row,
+            shape=rows_geometry(x.rows, x.row, y.row, x.ld, y.ld, self.epilogue(), residual.ld if residual else 0),
+        )
+        return True

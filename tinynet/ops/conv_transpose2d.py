@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet import layouts
-from tinynet.ops.activations import Activated
+from tinynet.ops.activated import Activated
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_float, need_inputs, need_nhwc, need_shape, need_tuple, quiet, tap
-from tinynet.ops.matrix_product import emit_product, shifted
+from tinynet.ops.matrix_product import emit_product, rows_geometry, shifted
 
 
 @register
@@ -96,9 +96,8 @@ class ConvTranspose2d(Activated):
         for g in range(self.groups):
             emit_product(
                 builder, x=shifted(x_at, g * columns), w=shifted(w, g * panels), bias=None, residual=None, y=spread,
-                picture=(1, 1, rows), ldx=x.ld, channels=columns, groups=1, group_out=kh * kw * group_out, kernel=(1, 1),
-                strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1), out=(1, rows), ldy=kh * kw * group_out,
-                ld_residual=0, epilogue=plain, macs=rows * kh * kw * group_out * columns,
+                macs=rows * kh * kw * group_out * columns,
+                shape=rows_geometry(rows, columns, kh * kw * group_out, x.ld, kh * kw * group_out, plain),
             )
             builder.emit(
                 "col2im_f32", [spread, shifted(bias, g * group_out), shifted(y_at, g * group_out)],

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet import layouts
-from tinynet.ops.activations import Activated
+from tinynet.ops.activated import Activated
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import (
     count,
@@ -66,13 +66,13 @@ class DepthwiseConv2d(Activated):
     def lower(self, builder: Any, node: Any) -> bool:
         x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
         kh, kw, channels = builder.graph.tensors[node.inputs[1]].shape
-        builder.emit(
+        builder.step(
             "depthwise_conv2d_f32",
-            [builder.tensor(x.name), *(builder.weights(n, layouts.PLAIN) for n in node.inputs[1:3]), builder.tensor(y.name)],
+            [builder.tensor(x.name), *[builder.weights(n, layouts.PLAIN) for n in node.inputs[1:3]], builder.tensor(y.name)],
+            {"batch": x.shape[0], "height": x.shape[1], "width": x.shape[2], "channels": channels, "ldx": x.ld,
+             "out_height": y.shape[1], "out_width": y.shape[2], "ldy": y.ld, "kh": kh, "kw": kw,
+             "stride_h": self.strides[0], "stride_w": self.strides[1], "pad_top": self.pads[0], "pad_left": self.pads[1],
+             "dilation_h": self.dilations[0], "dilation_w": self.dilations[1], **self.epilogue()},
             macs=3 * y.size * kh * kw,    # a third of the speed of a matrix product
-            batch=x.shape[0], height=x.shape[1], width=x.shape[2], channels=channels, ldx=x.ld,
-            out_height=y.shape[1], out_width=y.shape[2], ldy=y.ld, kh=kh, kw=kw,
-            stride_h=self.strides[0], stride_w=self.strides[1], pad_top=self.pads[0], pad_left=self.pads[1],
-            dilation_h=self.dilations[0], dilation_w=self.dilations[1], **self.epilogue(),
         )
         return True

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinynet.ops.activations import Unary, each
+from tinynet.ops.activated import each
+from tinynet.ops.activations import Unary
 from tinynet.ops.base import Op, Spec, register
 from tinynet.ops.checks import need_float, need_inputs
 

@@ -8,11 +8,10 @@ import numpy as np
 
 from tinynet import layouts
 from tinynet.kernels import engine
-from tinynet.ops.activations import ACTIVATIONS
+from tinynet.ops.activated import ACTIVATIONS
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_name
 from tinynet.ops.conv2d import Conv2d
-from tinynet.ops.matrix_product import geometry
 from tinynet.ops.separable_conv2d import SeparableConv2d
 from tinynet.record import Record
 
@@ -85,7 +84,7 @@ class InvertedBottleneck(SeparableConv2d):
         w = tensors[node.inputs[1]].shape
         op = self._first()
         (between,) = op.infer(*(Spec(tensors[n].shape) for n in node.inputs[:3]))
-        params, table, nbytes = geometry(banded=True, **op.geometry(x, w, between.shape[1:3], w[0]))
+        params, table, nbytes = op.geometry(x, w, between.shape[1:3], w[0], banded=True)
         first = First(
             [builder.weights(node.inputs[1], layouts.ohwi_panels()), builder.tensor(node.inputs[2]),
              builder.constant(np.frombuffer(engine.packed_params("conv2d_f32", params), np.int64)), builder.constant(table)],

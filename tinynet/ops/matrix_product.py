@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinynet.builder import Builder, Operand
 
+    Geometry = tuple[dict[str, Any], tuple[int, ...], int]
+
 # Columns of A multiplied in one go: 512 x 64 weights are 128 kB, half of a small L2 cache.
 PART = 512
 WHOLE = 768      # up to here one part, without the extra pass over the output
@@ -48,7 +50,7 @@ def geometry(
     *, picture: tuple[int, int, int], ldx: int, channels: int, groups: int, group_out: int, kernel: tuple[int, ...],
     strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...], out: tuple[int, int], ldy: int,
     ld_residual: int, epilogue: dict[str, Any], planar: bool = False, banded: bool = False,
-) -> tuple[dict[str, Any], tuple[int, ...], int]:
+) -> Geometry:
     """(parameters of `conv2d_f32`, its run table, bytes of scratch: of each thread if there are bands, else of all).
 
     picture: N, H, W; pads: top, left, bottom, right; ld*: floats between pixels.  planar: the picture is NCHW; banded: a
@@ -82,9 +84,16 @@ def geometry(
     }, table, nbytes
 
 
+def rows_geometry(rows: int, columns: int, out: int, ldx: int, ldy: int, epilogue: dict[str, Any],
+                  ld_residual: int = 0) -> Geometry:
+    """`geometry` of x [rows, columns] times weights [out, columns]."""
+    return geometry(picture=(1, 1, rows), ldx=ldx, channels=columns, groups=1, group_out=out, kernel=(1, 1), strides=(1, 1),
+                    pads=(0, 0, 0, 0), dilations=(1, 1), out=(1, rows), ldy=ldy, ld_residual=ld_residual, epilogue=epilogue)
+
+
 def emit_product(b: Builder, *, x: Operand, w: Operand, bias: Operand | None, residual: Operand | None, y: Operand, macs: int,
-                 **shape: Any) -> None:
-    """Emit `conv2d_f32`; `shape` is what `geometry` takes."""
-    params, table, nbytes = geometry(**shape)
+                 shape: Geometry) -> None:
+    """Emit `conv2d_f32`; `shape` is what `geometry` gives."""
+    params, table, nbytes = shape
     scratch = b.scratch(nbytes * (b.threads if params["band"] else 1)) if nbytes else None
-    b.emit("conv2d_f32", [x, w, bias, residual, y, scratch, b.constant(table)], macs=macs, **params)
+    b.step("conv2d_f32", [x, w, bias, residual, y, scratch, b.constant(table)], params, macs)

@@ -8,11 +8,10 @@ import numpy as np
 
 from tinynet.graph import DTYPES
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import count, need_float, need_inputs, need_name, need_nhwc, padded, quiet, tap, window_extents
+from tinynet.ops.checks import FLIPS, count, need_float, need_inputs, need_name, need_nhwc, padded, quiet, tap, window_extents
 
 POOLED = ("float32", "uint8", "int8")
-# See max_windows in kernels/micro/int8/int8.h.
-FLIPS = {("max", "uint8"): 0, ("max", "int8"): 0x80, ("min", "uint8"): 0xff, ("min", "int8"): 0x7f}
+
 
 
 def lowest(dtype: str) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 from tinynet import layouts
 from tinynet.ops.base import DataError, Op, Spec, register
 from tinynet.ops.checks import need, need_name, quiet
-from tinynet.ops.matrix_product import emit_product
+from tinynet.ops.matrix_product import emit_product, rows_geometry
 
 # In the order of `tn_gate_function` in kernels/micro/micro.h.
 FUNCTIONS = ("sigmoid", "tanh", "relu", "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid", "elu",
@@ -156,9 +156,8 @@ class Recurrent(Op):
             plain = {"function": 0, "lo": -math.inf, "hi": math.inf, "alpha": 0.0, "beta": 0.0}
             emit_product(
                 builder, x=builder.tensor(x.name), w=builder.weights(node.inputs[1], layouts.ohwi_panels()),
-                bias=builder.constant(bias.reshape(-1)), residual=None, y=projected, picture=(1, 1, t * n), ldx=x.ld,
-                channels=i, groups=1, group_out=d * g * h, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0),
-                dilations=(1, 1), out=(1, t * n), ldy=d * g * h, ld_residual=0, epilogue=plain, macs=t * n * d * g * h * i)
+                bias=builder.constant(bias.reshape(-1)), residual=None, y=projected,
+                macs=t * n * d * g * h * i, shape=rows_geometry(t * n, i, d * g * h, x.ld, d * g * h, plain))
         padded = -(-h // layouts.PANEL) * layouts.PANEL
         builder.emit(
             "recurrent_f32", [

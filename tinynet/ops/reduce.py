@@ -8,8 +8,7 @@ import numpy as np
 
 from tinynet.graph import DTYPES
 from tinynet.ops.base import Op, Spec, register
-from tinynet.ops.checks import NUMERIC, count, need, need_axis, need_inputs, quiet
-from tinynet.ops.pool2d import FLIPS
+from tinynet.ops.checks import FLIPS, NUMERIC, count, need, need_axis, need_inputs, quiet
 
 # In the order of `tn_reduction` in kernels/micro/micro.h.
 REDUCTIONS = ("max", "min", "sum", "sum_abs", "sum_square")

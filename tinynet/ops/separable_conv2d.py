@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet import layouts
-from tinynet.ops.activations import ACTIVATIONS, FUNCTIONS, Activated, clamp_of
+from tinynet.ops.activated import ACTIVATIONS, FUNCTIONS, Activated, clamp_of
 from tinynet.ops.base import Spec, register
 from tinynet.ops.checks import count, need, need_inputs, need_name, need_shape
 from tinynet.ops.conv2d import Conv2d
@@ -86,17 +86,19 @@ class SeparableConv2d(Activated):
         padded = band * row + ((band - 1) * self.strides[0] + kh) * row_before
         scratch = padded + (first.scratch if first else 0)
         lo, hi = clamp_of(self.inner_activation, self.inner_alpha, self.inner_beta)
-        builder.emit(
+        builder.step(
             "separable_conv2d_f32",
-            [x, *(builder.weights(n, layouts.PLAIN) for n in rest[:2]),
+            [x, *[builder.weights(n, layouts.PLAIN) for n in rest[:2]],
              *((builder.weights(rest[2], layouts.ohwi_panels()), builder.tensor(rest[3])) if rest[2:] else (None, None)),
              builder.tensor(residual.name) if residual else None, builder.tensor(y.name),
              builder.scratch(4 * scratch * builder.threads), *(first.operands if first else ())],
+            {"batch": shape[0], "height": shape[1], "width": shape[2], "channels": channels, "ldx": ldx,
+             "out_height": y.shape[1], "out_width": y.shape[2], "kh": kh, "kw": kw, "stride_h": self.strides[0],
+             "stride_w": self.strides[1], "pad_top": self.pads[0], "pad_left": self.pads[1],
+             "inner_function": FUNCTIONS.index(self.inner_activation), "inner_lo": lo, "inner_hi": hi,
+             "inner_alpha": self.inner_alpha, "inner_beta": self.inner_beta, "out_channels": y.row, "ldy": y.ld,
+             "ld_residual": residual.ld if residual else 0, "band": band, "scratch": scratch, "padded": padded,
+             **self.epilogue()},
             macs=y.rows * channels * (3 * kh * kw + (y.row if rest[2:] else 0)) + (first.macs if first else 0),
-            batch=shape[0], height=shape[1], width=shape[2], channels=channels, ldx=ldx, out_height=y.shape[1],
-            out_width=y.shape[2], kh=kh, kw=kw, stride_h=self.strides[0], stride_w=self.strides[1], pad_top=self.pads[0],
-            pad_left=self.pads[1], inner_function=FUNCTIONS.index(self.inner_activation), inner_lo=lo, inner_hi=hi,
-            inner_alpha=self.inner_alpha, inner_beta=self.inner_beta, out_channels=y.row, ldy=y.ld,
-            ld_residual=residual.ld if residual else 0, band=band, scratch=scratch, padded=padded, **self.epilogue(),
         )
         return True

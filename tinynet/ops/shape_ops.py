@@ -114,3 +114,27 @@ class Expand(Op):
         lead = len(y.shape) - len(x.shape)
         strides = [0 if d == 1 else s for d, s in zip(x.shape, x.strides, strict=True)]
         return builder.copy(x, y, y.shape, (*(0,) * lead, *strides), y.strides)
+
+
+@register
+class Transpose(Op):
+    """Axis i of the output is axis perm[i] of x, any dtype."""
+
+    kind: ClassVar[str] = "transpose"
+    perm: tuple[int, ...] = ()
+
+    def infer(self, *inputs: Spec) -> list[Spec]:
+        need_inputs(inputs, 1)
+        (x,) = inputs
+        need(sorted(self.perm) == list(range(len(x.shape))), f"perm that orders {len(x.shape)} axes", self.perm)
+        return [Spec(tuple(x.shape[p] for p in self.perm), x.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        return [arrays[0].transpose(self.perm).copy()]
+
+    def strided(self) -> tuple[bool, bool]:
+        return True, True
+
+    def lower(self, builder: Any, node: Any) -> bool:
+        x, y = builder.view(node.inputs[0]), builder.view(node.outputs[0])
+        return builder.copy(x, y, y.shape, tuple(x.strides[p] for p in self.perm), y.strides)
