@@ -54,9 +54,7 @@ def _compile(places: tuple[int, ...], size: int, kind: TableType) -> tuple[Any, 
     or None if fields overlap, lie outside the table or cannot all be aligned.
     """
     pattern, end, residue, order, offsets = "<4x", 4, -1, [], []
-    for place, field in sorted(zip(places, range(len(places)), strict=True)):
-        if not place:
-            continue
+    for place, field in sorted([(place, field) for field, place in enumerate(places) if place]):
         char = kind.fields[field]
         width = _WIDTHS[char]
         if place < end or place + width > size or place & min(width - 1, 3):
@@ -65,10 +63,12 @@ def _compile(places: tuple[int, ...], size: int, kind: TableType) -> tuple[Any, 
             if residue not in (-1, -place & 7):
                 return None
             residue = -place & 7
-        pattern += f"{place - end}x"
-        pattern += "I" if char == "o" else char
+        if place > end:
+            pattern += f"{place - end}x"
         if char == "o":
+            char = "I"
             offsets.append((field, place))
+        pattern += char
         end = place + width
         order.append(field)
     absent = [field for field in range(len(kind.fields)) if field not in order]

@@ -6,7 +6,6 @@ the buffer.
 
 from __future__ import annotations
 
-import mmap as _mmap
 import os
 import stat
 from math import prod
@@ -327,7 +326,11 @@ def open_buffer(path_or_bytes: str | os.PathLike | bytes | memoryview, mmap: boo
             if not _MIN_FILE_BYTES <= size <= MAX_FILE_BYTES:
                 raise FormatError(f"{name}: expected a .tnb file of {_MIN_FILE_BYTES} bytes to 2 GiB, "
                                   f"found {size} bytes{CORRUPT}")
-            return (_mmap.mmap(file.fileno(), 0, access=_mmap.ACCESS_READ) if mmap else file.read()), name
+            if not mmap:
+                return file.read(), name
+            from tinynet.kernels import engine
+
+            return engine.Mapping(file.fileno(), size), name
     except FileError:
         raise
     except (OSError, ValueError) as error:

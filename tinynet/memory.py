@@ -8,6 +8,7 @@ between the blocks that overlap it in time, or on top of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import accumulate, chain
 
 from tinynet.record import Record
@@ -158,15 +159,15 @@ def plan(blocks: list[Block]) -> MemoryMap:
         alive[b.last + 1] -= b.nbytes
     for i in range(1, steps + 1):
         alive[i] += alive[i - 1]
-    orders = [
-        sorted(everything, key=lambda i: (-blocks[i].nbytes, blocks[i].first)),
-        sorted(everything, key=lambda i: (-max(alive[blocks[i].first:blocks[i].last + 1]), -blocks[i].nbytes)),
-        sorted(everything, key=lambda i: (blocks[i].first, -blocks[i].nbytes)),
+    orders: list[Callable[[int], tuple[int, int]]] = [
+        lambda i: (-blocks[i].nbytes, blocks[i].first),
+        lambda i: (-max(alive[blocks[i].first:blocks[i].last + 1]), -blocks[i].nbytes),
+        lambda i: (blocks[i].first, -blocks[i].nbytes),
     ]
     bound = lower_bound(blocks)
     offsets, total = [], -1
     for order in orders:
-        found, size = _place(blocks, order)
+        found, size = _place(blocks, sorted(everything, key=order))
         if total < 0 or size < total:
             offsets, total = found, size
         if total == bound:

@@ -182,6 +182,9 @@ class Storage:
 
     def _resolve(self, name: str) -> Place:
         """Follows the parents, in a loop: a chain of views may be longer than Python's stack."""
+        found = self._resolved.get(name)
+        if found is not None:
+            return found
         chain = [name]
         while chain[-1] not in self._resolved and chain[-1] in self.links:
             chain.append(self.links[chain[-1]].parent)

@@ -129,14 +129,15 @@ def emit_winograd(b: Builder, *, size: int, x: View, weights: str, bias: Operand
             (weights, size, block), weight_bytes,
             lambda target: engine.winograd_weights(kernels.isa(), b.packed(weights, "ohwi_panels16:1"), target, panels,
                                                    channels, size, block, b.threads))
-    b.emit(
+    b.step(
         "conv2d_winograd_f32",
         [b.tensor(x.name), u, bias, b.tensor(residual.name) if residual else None, b.tensor(y.name), b.scratch(4 * floats)],
-        macs=macs, batch=batch, height=height, width=width, ldx=x.ld, channels=channels,
-        out_height=y.shape[1], out_width=y.shape[2], out_channels=outs, ldy=y.ld,
-        ld_residual=residual.ld if residual else 0, pad_top=pads[0], pad_left=pads[1],
-        size=size, tiles_y=tiles[0], tiles_x=tiles[1], band=band, block=block, shared=shared,
-        ldv=ldv, stride_v=stride_v, stride_m=stride_m, **epilogue,
+        {"batch": batch, "height": height, "width": width, "ldx": x.ld, "channels": channels,
+         "out_height": y.shape[1], "out_width": y.shape[2], "out_channels": outs, "ldy": y.ld,
+         "ld_residual": residual.ld if residual else 0, "pad_top": pads[0], "pad_left": pads[1],
+         "size": size, "tiles_y": tiles[0], "tiles_x": tiles[1], "band": band, "block": block, "shared": shared,
+         "ldv": ldv, "stride_v": stride_v, "stride_m": stride_m, **epilogue},
+        macs,
     )
 
 
