@@ -139,6 +139,8 @@ def _operands(part: Step, places: list[Operand], y: View) -> dict[str, int]:
     if row["type"] != PLAIN:
         return row
     p = part.params
+    if "batch" in p:
+        p["batch"] = 1      # The band is of one picture, whatever the layer by itself would do.
     # Contiguous tensors are a single row to some kernels.
     counted = "pixels" if "pixels" in p else "columns" if p["rows"] == 1 and "columns" in p else "rows"
     return row | {"param": list(p).index(counted), "per_row": y.shape[2] * (y.row if counted == "columns" else 1)}

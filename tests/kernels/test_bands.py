@@ -7,7 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nets import Net, channels, normal, seeds
 from test_q_conv2d import numbers, parameters
@@ -100,6 +100,8 @@ def test_around_a_depthwise_convolution(n, size, ins, middle, outs, first, last,
 @given(n=st.integers(1, 2), size=st.tuples(st.integers(3, 23), st.integers(3, 17)), ins=st.integers(1, 4), middle=channels,
        outs=channels, side=st.sampled_from([1, 3, 5]), stride=st.integers(1, 2), pads=st.tuples(*[st.integers(1, 2)] * 4),
        planar=st.booleans(), last=st.booleans(), zero=st.tuples(zeros, zeros, zeros, zeros), rows=bands, seed=seeds)
+@example(n=2, size=(14, 6), ins=1, middle=1, outs=1, side=1, stride=1, pads=(1, 1, 1, 1), planar=True, last=False,
+         zero=(0, 0, 0, 0), rows=(1 << 20, (8, 4, 2)), seed=0)      # bands of two pictures that lie in planes
 def test_from_the_picture_on(n, size, ins, middle, outs, side, stride, pads, planar, last, zero, rows, seed):
     x = normal(seed, n, ins, *size) * np.float32(40) if planar else numbers(np.random.default_rng(seed), (n, *size, ins),
                                                                             "uint8", "noise")
