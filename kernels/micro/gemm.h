@@ -210,7 +210,7 @@ static __attribute__((noinline)) int64_t multiply_add(int64_t n)
     vf acc[CHAINS];
     const vf x = vf_set1(0.5f), y = vf_set1(1.0f);
     UNROLL for (int i = 0; i < CHAINS; i++)
-        acc[i] = vf_set1((float)i);
+        acc[i] = vf_set1((float)(n + i));
     for (int64_t k = 0; k < n; k++)
         UNROLL for (int i = 0; i < CHAINS; i++)
             acc[i] = acc[i] * x + y;
