@@ -66,12 +66,22 @@ INLINE vf tile_read_part(const float *p, tile_part part, int64_t left)
 INLINE void tile_write_part(float *p, vf v, tile_part left) { tile_write(p, v, left); }
 #endif
 
-/* With 16 registers gcc spills two of the 15 that an AVX2 tile needs when it may put a sum into the register of a factor: a
-   tenth of the speed. */
-#if VL == 8
-#define TILE_FMA(acc, x, y) __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(x), "x"(y))
+/* The order of a step is that of the source: with 16 registers gcc spills two of the 15 that an AVX2 tile needs when it may
+   put a sum into the register of a factor, and with 32 it gathers the prefetches of four steps in one place, where they wait
+   for each other: a tenth of the speed each. */
+#if VL >= 8
+#define TILE_FMA(acc, x, y) __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(x), "v"(y))
 #else
 #define TILE_FMA(acc, x, y) acc += x * y
+#endif
+
+/* Rows of a panel that are read this many steps later come into L1.  Where several panels are read, page by page at the same
+   place, the processor does not see it coming: 92 to 95 % of the peak instead of 98 to 99 where they come from L2. */
+#if VL == 16
+#define TILE_NEAR(row) __asm__ volatile("prefetcht0 %0" : : "m"((row)[NEAR_STEPS * TN_PANEL]))
+enum { NEAR_STEPS = 8 };
+#else
+#define TILE_NEAR(row) (void)0
 #endif
 
 /* One step in K at k, `at` floats into the panels: columns of A at a[i][k], rows of the panels at b[p] + at. */
@@ -79,8 +89,11 @@ INLINE void tile_write_part(float *p, vf v, tile_part left) { tile_write(p, v, l
     do {                                                                                                   \
         vf row[P * VECTORS];                                                                               \
         UNROLL for (int p = 0; p < P; p++)                                                                 \
+        {                                                                                                  \
             UNROLL for (int j = 0; j < VECTORS; j++)                                                       \
                 row[p * VECTORS + j] = vf_load(b[p] + (at) + j * VL);                                      \
+            TILE_NEAR(b[p] + (at));                                                                        \
+        }                                                                                                  \
         UNROLL for (int i = 0; i < M; i++)                                                                 \
         {                                                                                                  \
             const vf x = vf_set1(a[i][k]);                                                                 \
@@ -153,17 +166,19 @@ INLINE void tile_write_part(float *p, vf v, tile_part left) { tile_write(p, v, l
         }                                                                                                             \
         const vf lo = vf_set1(t->last ? t->lo : -INFINITY);                                                           \
         const vf hi = vf_set1(t->last ? t->hi : INFINITY);                                                            \
+        float *c = t->c;                                                                                              \
+        const int64_t ldc = t->ldc, n = t->n;                                                                         \
         if (whole) {                                                                                                  \
-            UNROLL for (int i = 0; i < M; i++)                                                                        \
+            UNROLL for (int i = 0; i < M; i++, c += ldc)                                                              \
                 UNROLL for (int j = 0; j < P * VECTORS; j++)                                                          \
-                    vf_store(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi));                                \
+                    vf_store(c + j * VL, vf_clamp(acc[i][j], lo, hi));                                                \
             return;                                                                                                   \
         }                                                                                                             \
         UNROLL for (int j = 0; VL < 16 && j < P * VECTORS; j++)                                                       \
-            part[j] = tile_part_of(t->n - j * VL);                                                                    \
-        UNROLL for (int i = 0; i < M; i++)                                                                            \
+            part[j] = tile_part_of(n - j * VL);                                                                       \
+        UNROLL for (int i = 0; i < M; i++, c += ldc)                                                                  \
             UNROLL for (int j = 0; j < P * VECTORS; j++)                                                              \
-                tile_write_part(t->c + i * t->ldc + j * VL, vf_clamp(acc[i][j], lo, hi), part[j]);                    \
+                tile_write_part(c + j * VL, vf_clamp(acc[i][j], lo, hi), part[j]);                                    \
     }
 
 DEFINE_TILE(1, 1)
@@ -203,7 +218,8 @@ static void gemm_tile(const tn_tile *tile, int m, int panels)
     tiles[panels - 1][m - 1](tile);
 }
 
-/* As many chains as hide the latency of a multiply-add (4 or 5 cycles, two ports) and fit the registers. */
+/* As many chains as hide the latency of a multiply-add (4 or 5 cycles, two ports) and fit the registers.  They start from
+   values that a compiler does not know: it would see that one from 2 stays 2, and not compute it. */
 static __attribute__((noinline)) int64_t multiply_add(int64_t n)
 {
     enum { CHAINS = VL == 1 ? 8 : 12 };
