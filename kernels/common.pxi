@@ -46,7 +46,6 @@ cdef extern from "step.h":
         const float *b
         int64_t panel_stride
         const float *prefetch
-        int64_t prefetch_lines
         const float *bias
         const float *residual
         int64_t ld_residual

@@ -154,7 +154,6 @@ cdef void product(const Conv2dParams *p, const float *x, const float *w, const f
     tile.lo = <float>p.lo
     tile.hi = <float>p.hi
     tile.panel_stride = p.columns * TN_PANEL
-    tile.prefetch_lines = 1
     tile.ldc = p.ldy
     tile.ld_residual = p.ld_residual
     columns = (panel_end - panel_begin + widest - 1) // widest

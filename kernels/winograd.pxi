@@ -56,11 +56,10 @@ cdef void winograd_products(const WinogradParams *p, const float *w, const float
     cdef int64_t e, column, p0, p1, piece, pieces, height, taller, i0, i1
     cdef int64_t widest = min(panels, widest_tile(c.micro)), columns = (panels + widest - 1) // widest
     # Weights lie in the order they are used, so while one column of tiles is multiplied, its tiles fetch the next.
-    cdef int64_t column_floats, ahead = 2 if c.micro.vector_floats == 16 else 1
+    cdef int64_t column_floats
     tile.run = run
     tile.runs = 1
     tile.panel_stride = p.channels * TN_PANEL
-    tile.prefetch_lines = ahead
     tile.bias = NULL
     tile.residual = NULL
     tile.ldc = panels * TN_PANEL
@@ -83,7 +82,7 @@ cdef void winograd_products(const WinogradParams *p, const float *w, const float
                 i0 = i1
                 i1 += height + (piece < taller)
                 tile.a = <const float **>rows + i0
-                tile.prefetch = tile.b + column_floats + piece * ahead * p.channels * TN_PANEL
+                tile.prefetch = tile.b + column_floats + piece * tile.panel_stride
                 if tile.prefetch >= tile.b + 2 * column_floats:
                     tile.prefetch = NULL
                 tile.c = m + e * p.stride_m + i0 * tile.ldc + p0 * TN_PANEL

@@ -39,8 +39,7 @@ typedef struct tn_tile {
     int64_t runs;
     const float *b;            /* first panel at this K: [K][16] */
     int64_t panel_stride;      /* floats from one panel to the next */
-    const float *prefetch;     /* weights that later tiles read, to be brought into L2 meanwhile, or NULL */
-    int64_t prefetch_lines;    /* 1 or 2 cache lines of them per step in K */
+    const float *prefetch;     /* weights that later tiles read, to be brought into L2 meanwhile, 16 per step in K, or NULL */
     const float *bias;         /* [n], or NULL */
     const float *residual;     /* [m] rows, ld_residual apart, or NULL; may be c itself */
     int64_t ld_residual;
