@@ -147,7 +147,10 @@ def read(worker: Asks, folder: Path, outputs: list[str]) -> list[np.ndarray]:
     """What the last run gave, in the model's order."""
     written = folder / "outputs.npz"
     reply = checked(worker.ask("outputs", to=str(written)))
-    return inputs.read_outputs(written, reply["names"], outputs)
+    try:
+        return inputs.read_outputs(written, reply["names"], outputs)
+    except ValueError as error:     # no numbers: numpy would have to unpickle objects
+        raise EngineFailed(f"its outputs are no arrays of numbers ({error})") from None
 
 
 def label(model: Path) -> str:
@@ -193,7 +196,11 @@ class Session:
             except EngineFailed as error:
                 self.fail(name, error)
         if self.quantized and REFERENCE in self.results:
-            self.spread = self.measure_spread(self.workers[REFERENCE])
+            try:
+                self.spread = self.measure_spread(self.workers[REFERENCE])
+            except EngineFailed as error:
+                self.fail(REFERENCE, error)
+                del self.results[REFERENCE]
         judge(self.rows, self.results, self.spread)
         if REFERENCE in self.workers and REFERENCE not in self.rows:
             self.workers.pop(REFERENCE).close()

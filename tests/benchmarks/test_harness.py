@@ -232,6 +232,56 @@ def test_worker_that_dies_is_reported_with_its_last_words(tmp_path, monkeypatch)
     worker.close()
 
 
+def test_worker_that_hangs_is_ended(tmp_path, monkeypatch):
+    script = tmp_path / "worker.py"
+    script.write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setattr(process, "WORKER", script)
+    monkeypatch.setattr(process, "PATIENCE", 0.1)
+    worker = process.Worker("tinynet", "x", 1, tmp_path)
+    assert worker.ask("load") == {"error": "no answer to load within 0.1 s"}
+    assert "ended with code -9" in worker.ask("burst", runs=1, warm=0)["error"]
+    worker.close()
+
+
+BAD_PEER = """
+import json, os, signal, sys
+import numpy as np
+fault, command, model = sys.argv[1], sys.argv[2], sys.argv[4]
+if command == "prepare":
+    print(json.dumps({"prepared": model}))
+    sys.exit(4 if fault == "conversion" else 0)
+for line in sys.stdin:
+    asked = json.loads(line)
+    do = asked["do"]
+    if do == fault:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if do == "outputs":
+        value = np.array([None] * 10) if fault == "objects" else np.full(10, np.nan, np.float32)
+        np.savez(asked["to"], out0=value)
+    times = [1.0] * asked.get("runs", 0) if do == "burst" else 1.0
+    print(json.dumps({"ms": times, "import_ms": 1.0, "version": "9", "switches": 0, "names": None, "peak_rss_bytes": 1}),
+          flush=True)
+"""
+
+
+@pytest.mark.parametrize(("fault", "problem"), [
+    ("conversion", "conversion ended with code 4"), ("load", "its process ended with code -11 during load"),
+    ("first", "code -11 during first"), ("burst", "code -11 during burst"), ("memory", "code -11 during memory"),
+    ("objects", "its outputs are no arrays of numbers"), ("wrong", "")])
+def test_peer_that_crashes_or_is_wrong_is_a_row_and_the_others_go_on(fault, problem, tmp_path, monkeypatch):
+    script = tmp_path / "peer.py"
+    script.write_text(BAD_PEER)
+    usual = process.command
+    monkeypatch.setattr(process, "command", lambda engine, *rest: [process.python_of("tinynet"), str(script), fault,
+                                                                   *map(str, rest)] if engine == "opencv" else
+                        usual(engine, *rest))
+    [model] = generate.generated(["lenet5"], tmp_path)
+    ours, bad = harness.bench_model(model, ["tinynet", "opencv"], Settings(rounds=1, burst_ms=1.0))
+    assert ours.correct and not ours.problem and ours.median_ms > 0
+    assert problem in bad.problem and bool(bad.problem) == bool(problem)
+    assert not bad.correct and bad.ratio is None and (fault != "wrong" or bad.error == float("inf"))
+
+
 def test_missing_python_is_a_skip(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "command", lambda *a: ["/nonexistent/python"])
     assert "cannot start" in process.prepare("mnn", tmp_path / "m.onnx", tmp_path)["skip"]
