@@ -19,26 +19,33 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("models", nargs="*", type=Path, metavar="MODEL.onnx")
     peers = commands.add_parser("peers", help="tinynet beside every engine that is installed")
     peers.add_argument("models", nargs="*", type=Path, metavar="MODEL.onnx")
-    peers.add_argument("--zoo", type=Path, metavar="FOLDER", help="every .onnx file of a folder, by name")
     peers.add_argument("--engines", default=",".join(engines.NAMES), help="comma-separated (default: %(default)s)")
+    threads = commands.add_parser("threads", help="tinynet on several threads beside itself on one")
+    threads.add_argument("models", nargs="*", type=Path, metavar="MODEL.onnx")
+    memory = commands.add_parser("memory", help="what a run needs: arena, its lower bound, the rest")
+    memory.add_argument("models", nargs="*", type=Path, metavar="MODEL.onnx")
+    for many in (peers, threads, memory):
+        many.add_argument("--zoo", type=Path, metavar="FOLDER", help="every .onnx file of a folder, by name")
+    for command, default in ((models, 1), (peers, 1), (threads, 2), (memory, 1)):
+        command.add_argument("--threads", type=int, default=default, metavar="N", help="default: %(default)s")
+    for command in (models, peers, threads):
+        command.add_argument("--rounds", type=int, default=30, metavar="R", help="at most (default: %(default)s)")
+        command.add_argument("--seconds", type=float, default=15.0, metavar="S",
+                             help="fewer rounds for a model that would take longer (default: %(default)s)")
+        command.add_argument("--resume", action="store_true", help="models that are in the JSON file are not measured again")
     for comparison in (models, peers):
-        comparison.add_argument("--threads", type=int, default=1, metavar="N")
-        comparison.add_argument("--rounds", type=int, default=30, metavar="R", help="at most (default: %(default)s)")
-        comparison.add_argument("--seconds", type=float, default=15.0, metavar="S",
-                                help="fewer rounds for a model that would take longer (default: %(default)s)")
         comparison.add_argument("--burst-ms", type=float, default=20.0, help="length of a burst (at least 3 runs)")
         comparison.add_argument("--gap-ms", type=float, help="pause before a burst (default: 0, with threads 30)")
         comparison.add_argument("--pin", default="", metavar="CPUS", help="CPUs for every engine, such as 1 or 0,1")
         comparison.add_argument("--isa", default=os.environ.get("TINYNET_ISA", ""), metavar="LEVEL",
                                 help="instruction set level of tinynet, and of the peers that can be limited to it")
         comparison.add_argument("--cache", type=Path, metavar="FOLDER", help="of converted models (default: the user's)")
-        comparison.add_argument("--resume", action="store_true", help="models that are in the JSON file are not measured again")
         comparison.add_argument("--update", action="store_true", help="other models that are in the JSON file stay there")
     ops = commands.add_parser("ops", help="kernels against the measured FMA peak")
     ops.add_argument("--isa", action="append", metavar="LEVEL", help="repeatable (default: every level of this CPU)")
-    ops.add_argument("--repeat", type=int, default=30)
-    size = commands.add_parser("size", help="wheel, installed files, import time, memory")
-    size.add_argument("--rounds", type=int, default=31, metavar="R")
+    ops.add_argument("--seconds", type=float, default=10.0, metavar="S", help="for each level and type (default: %(default)s)")
+    size = commands.add_parser("size", help="wheel, installed files, memory; time of import, load and first run")
+    size.add_argument("--rounds", type=int, default=31, metavar="R", help="processes of each (default: %(default)s)")
     scaling = commands.add_parser("scaling", help="time against input size and threads, as a plot")
     scaling.add_argument("--rounds", type=int, default=15, metavar="R")
     scaling.add_argument("--engines", default="tinynet,onnxruntime", help="tinynet first (default: %(default)s)")
@@ -52,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     integers = commands.add_parser("integers", help="every integer operator, value by value, beside onnxruntime")
     integers.add_argument("--filter", default="", metavar="TEXT", help="only operators whose name contains TEXT")
     integers.add_argument("--seeds", type=int, default=20, metavar="N", help="networks for each (default: %(default)s)")
-    for command in (models, peers, ops, size, scaling, conformance, quantize, integers):
+    for command in (models, peers, threads, memory, ops, size, scaling, conformance, quantize, integers):
         command.add_argument("--json", metavar="FILE", help="also write JSON; a bare name goes to benchmarks/results/")
     commands.add_parser("table", help="regenerate the tables in benchmarks/README.md")
     generate = commands.add_parser("generate", help="write the generated networks and print their paths")
@@ -100,14 +107,18 @@ def engine_names(args: argparse.Namespace) -> list[str]:
     return names
 
 
+def need_json(args: argparse.Namespace) -> None:
+    if not args.json and (args.resume or getattr(args, "update", False)):
+        raise UsageError("--resume and --update need --json")
+
+
 def compare(args: argparse.Namespace) -> int:
     """`models` and `peers`.  1 if tinynet is wrong, or does not run, on a model."""
     from benchmarks import conversions, harness, report
     from benchmarks.inputs import Unusable
 
     names = engine_names(args) if args.command == "peers" else ["tinynet", "onnxruntime"]
-    if (args.resume or args.update) and not args.json:
-        raise UsageError("--resume and --update need --json")
+    need_json(args)
     cpus = tuple(int(c) for c in args.pin.split(",")) if args.pin else ()
     settings = harness.Settings(args.threads, args.rounds, args.seconds, args.burst_ms, args.gap_ms, cpus, args.isa,
                                 args.cache or conversions.default_folder())
@@ -141,10 +152,22 @@ class UsageError(Exception):
 def run(args: argparse.Namespace) -> int:
     if args.command in ("models", "peers"):
         return compare(args)
+    if args.command == "threads":
+        from benchmarks import harness, threads
+
+        if args.threads < 2:
+            raise UsageError(f"--threads {args.threads}: expected at least 2, to compare with one")
+        need_json(args)
+        settings = harness.Settings(args.threads, args.rounds, args.seconds)
+        return threads.main(models_of(args), settings, args.json, args.resume)
+    if args.command == "memory":
+        from benchmarks import memory
+
+        return memory.main(models_of(args), args.threads, args.json)
     if args.command == "ops":
         from benchmarks import ops
 
-        return ops.main(args.isa, args.repeat, args.json)
+        return ops.main(args.isa, args.seconds, args.json)
     if args.command == "size":
         from benchmarks import size
 

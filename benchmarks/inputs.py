@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,12 @@ def read_graph(model: Path) -> Any:
 def is_quantized(model: Path) -> bool:
     """Does it compute with 8-bit integers?"""
     return any(node.op_type.startswith(INTEGER_OPERATORS) for node in read_graph(model).node)
+
+
+def precision_of(models: Iterable[Path]) -> str:
+    """float32, int8, or mixed."""
+    found = {is_quantized(model) for model in models}
+    return "mixed" if len(found) == 2 else "int8" if True in found else "float32"
 
 
 def model_io(model: Path) -> tuple[dict[str, tuple[tuple[int, ...], np.dtype]], list[str]]:

@@ -35,16 +35,21 @@ def write_json(name: str, command: str, values: dict[str, Any]) -> Path:
     return path
 
 
-def read_rows(name: str, settings: Settings) -> list[Row]:
-    """Rows of a results file that exists, to continue it.  ValueError if it was measured otherwise."""
+def read_result(name: str, **wanted: Any) -> list[dict[str, Any]]:
+    """Rows of a results file, to continue it; none if there is no such file.  ValueError if it was measured otherwise."""
     path = path_of(name)
     if not path.exists():
         return []
     values = json.loads(path.read_text())
-    for key, wanted in (("threads", settings.threads), ("isa", settings.isa)):
-        if values.get(key, "") != wanted:
-            raise ValueError(f"{path.name}: it holds {key} {values.get(key, '')!r}, expected {wanted!r}: name another file")
-    return [Row(**row) for row in values["rows"]]
+    for key, value in wanted.items():
+        if values.get(key, "") != value:
+            raise ValueError(f"{path.name}: it holds {key} {values.get(key, '')!r}, expected {value!r}: name another file")
+    return values["rows"]
+
+
+def read_rows(name: str, settings: Settings) -> list[Row]:
+    """The same of `models` and `peers`."""
+    return [Row(**row) for row in read_result(name, threads=settings.threads, isa=settings.isa)]
 
 
 def comparison(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:

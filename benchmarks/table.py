@@ -72,11 +72,22 @@ def comparison_table(result: dict[str, Any]) -> str:
         fastest = min(right, key=lambda e: right[e]) if right else None
         ratio = f"{best[model][0]:.2f} ({best[model][1]})" if model in best else "-"
         lines.append(line([model, *(cell(mine.get(e), e == fastest) for e in engines), ratio]))
-    lines += ["", sentence(report.verdict(rows)), *limited(result, rows)]
+    lines += ["", sentence(report.verdict(rows)), *limited(result, rows), *without_result(rows)]
     if result["threads"] == 1 and not result.get("isa"):
         lines += ["", heading(["model, load + first run in ms, peak memory in MiB", *heads])]
         lines += [line([model, *(start_cell(mine.get(e)) for e in engines)]) for model, mine in by_model.items()]
     return "\n".join(lines)
+
+
+def without_result(rows: Iterable[Row], most: int = 6) -> list[str]:
+    """Who was wrong or did not run, on what, and why."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.problem or not row.correct:
+            found.setdefault((row.engine, row.problem or "wrong"), []).append(row.model)
+    lines = [f"* {engine}, {_names(models) if len(models) <= most else f'{len(models)} models'}: {why}"
+             for (engine, why), models in found.items()]
+    return ["", "No result that counts:", "", *lines] if lines else []
 
 
 def limited(result: dict[str, Any], rows: list[Row]) -> list[str]:
@@ -117,23 +128,41 @@ def ops_table(result: dict[str, Any]) -> str:
     for dtype in dict.fromkeys(g["dtype"] for g in result["groups"]):
         own = {(g["group"], g["isa"]): g for g in result["groups"] if g["dtype"] == dtype}
         levels = list(dict.fromkeys(isa for _, isa in own))
-        parts.append(heading([f"{dtype}: GOP/s, % of peak (least layer), MAC/cycle (least layer)", *levels]))
+        parts.append(heading([f"{dtype}: GOP/s, % of peak / median (least layer), MAC/cycle (least layer)", *levels]))
         names = dict.fromkeys(group for group, _ in own)
         parts += [line([group, *(ops_cell(own.get((group, isa))) for isa in levels)]) for group in names]
-        parts += [line(["measured peak, GOP/s", *(f"{result['peaks_gops'][dtype][isa]:.0f}" for isa in levels)]), ""]
+        peaks, medians = (result[key][dtype] for key in ("peaks_gops", "median_peaks_gops"))
+        parts += [line(["measured peak / median, GOP/s", *(f"{peaks[isa]:.0f} / {medians[isa]:.0f}" for isa in levels)]), ""]
     return "\n".join(parts[:-1])
 
 
 def ops_cell(group: dict[str, Any] | None) -> str:
     if group is None:
         return "-"
-    return (f"{report.number(group['gops'])}, {group['percent_of_peak']:.0f} ({group['least_percent_of_peak']:.0f}), "
+    return (f"{report.number(group['gops'])}, {group['percent_of_peak']:.0f} / {group['median_percent_of_peak']:.0f} "
+            f"({group['least_percent_of_peak']:.0f}), "
             f"{report.number(group['mac_per_cycle'])} ({report.number(group['least_mac_per_cycle'])})")
 
 
 def size_table(result: dict[str, Any]) -> str:
     lines = ["| what | value |", "|---|---|"]
     return "\n".join(lines + [f"| {row['what']} | {row['text']} |" for row in result["rows"]])
+
+
+def threads_table(result: dict[str, Any]) -> str:
+    from benchmarks import threads
+
+    rows = result["rows"]
+    lines = [heading(threads.header(result["threads"])), *(line(threads.cells(row)) for row in rows)]
+    return "\n".join([*lines, "", sentence(threads.verdict(rows))])
+
+
+def memory_table(result: dict[str, Any]) -> str:
+    from benchmarks import memory
+
+    rows = result["rows"]
+    lines = [heading(memory.header()), *(line(memory.cells(row)) for row in rows)]
+    return "\n".join([*lines, "", sentence(memory.verdict(rows))])
 
 
 def scaling_table(result: dict[str, Any]) -> str:
@@ -245,7 +274,8 @@ def _listed(which: Counter, most: int = 12) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} others" if len(names) > most else "")
 
 
-TABLES = {"models": comparison_table, "peers": comparison_table, "ops": ops_table, "size": size_table,
+TABLES = {"models": comparison_table, "peers": comparison_table, "threads": threads_table, "memory": memory_table,
+          "ops": ops_table, "size": size_table,
           "scaling": scaling_table, "conformance": conformance_table, "quantize": quantize_table, "integers": integers_table}
 
 

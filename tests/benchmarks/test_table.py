@@ -45,6 +45,10 @@ def test_comparison_table(folder):
     assert "| big | 100 / 99.0 | **90.0 / 89.0** | - | 0.90 (onnxruntime) |" in text
     assert "2 models: geometric mean 1.16, least 0.90 (big, onnxruntime)." in text
     assert "### peers, 2 threads, " in text
+    assert ("\n\nNo result that counts:\n\n* opencv, net: wrong\n* litert, net: there is no .tflite beside the model\n") in text
+    many = [Row(str(i), "mnn", problem="too new") for i in range(7)]
+    assert table.without_result(many) == ["", "No result that counts:", "", "* mnn, 7 models: too new"]
+    assert table.without_result(many[:2])[-1] == "* mnn, 0 and 1: too new" and table.without_result([]) == []
 
 
 def test_what_starting_costs_is_shown_for_one_thread(folder):
@@ -141,18 +145,19 @@ def test_committed_readme_is_what_the_committed_results_give():
 
 def test_ops_and_size_sections():
     machine = {"cpu": "CPU", "cpus": 1}
-    group = {"group": "1x1", "isa": "avx2", "gops": 50.04, "percent_of_peak": 89.6, "least_percent_of_peak": 70.4,
-             "mac_per_cycle": 14.33, "least_mac_per_cycle": 11.0}
+    group = {"group": "1x1", "isa": "avx2", "gops": 50.04, "percent_of_peak": 89.6, "median_percent_of_peak": 81.4,
+             "least_percent_of_peak": 70.4, "mac_per_cycle": 14.33, "least_mac_per_cycle": 11.0}
     ops = {"command": "ops", "date": "D", "machine": machine, "threads": 1,
            "peaks_gops": {"float32": {"avx2": 55.8}, "int8": {"avx2": 80.0, "avx512": 90.0}},
+           "median_peaks_gops": {"float32": {"avx2": 44.4}, "int8": {"avx2": 70.0, "avx512": 85.0}},
            "groups": [group | {"dtype": "float32"}, group | {"dtype": "int8"}, group | {"dtype": "int8", "isa": "avx512"},
                       group | {"dtype": "int8", "isa": "avx512", "group": "dense"}]}
     size = {"command": "size", "date": "D", "machine": machine, "rows": [{"what": "wheel", "text": "1.00 MB"}]}
     text = table.generated([ops, size])
     assert "### ops, 1 thread, CPU, D\n" in text
-    assert "| float32: GOP/s, % of peak (least layer), MAC/cycle (least layer) | avx2 |\n" in text
-    assert "| 1x1 | 50.0, 90 (70), 14.3 (11.0) |\n| measured peak, GOP/s | 56 |\n\n" in text
-    assert "| dense | - | 50.0, 90 (70), 14.3 (11.0) |\n| measured peak, GOP/s | 80 | 90 |" in text
+    assert "| float32: GOP/s, % of peak / median (least layer), MAC/cycle (least layer) | avx2 |\n" in text
+    assert "| 1x1 | 50.0, 90 / 81 (70), 14.3 (11.0) |\n| measured peak / median, GOP/s | 56 / 44 |\n\n" in text
+    assert "| dense | - | 50.0, 90 / 81 (70), 14.3 (11.0) |\n| measured peak / median, GOP/s | 80 / 70 | 90 / 85 |" in text
     assert "### size, CPU, D\n" in text and "| wheel | 1.00 MB |" in text
 
 
