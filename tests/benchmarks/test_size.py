@@ -37,7 +37,8 @@ def test_rows_are_medians_and_minima_over_the_processes():
     assert not any("one_step" in what for what in found)
 
 
-def test_a_network_is_started_in_a_process(tmp_path):
+def test_a_network_is_started_in_a_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(size, "clean_environment", lambda: dict(os.environ))       # the tinynet that is tested
     model = tmp_path / "m.tnb"
     tinynet.convert(size.one_step(tmp_path / "m.onnx"), model)
     assert tinynet.load(model).run(np.array([[1, 2, 3, 4]], np.float32))["y"].tolist() == [[2.0, 3.0, 4.0, 5.0]]
