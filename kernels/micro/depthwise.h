@@ -1,23 +1,22 @@
-/* Depthwise convolution of a strip of output rows.
+/* Depthwise convolution of some output rows.
 
-   For each block of VL channels and each tile of PIXELS output columns, the input is walked downwards once: a row's
-   vectors, loaded once, are added to all the output rows they reach, whose accumulators stay in registers (3 of them for
-   3x3 stride 1, 2 for stride 2) and move up by one when a row is complete.  Reading every input line only once per tile
-   also makes the kernel indifferent to pixel strides that alias in L1 (512 channels: 2 KiB), which cost one that reads
-   three rows for every output row most of its speed.  Rows and columns outside the picture are skipped: no padded copy. */
+   For each two vectors of channels, strips of output rows are walked from left to right: a column's vectors, loaded once, are
+   added to all the outputs they reach, whose accumulators stay in registers (3 columns of them for 3x3 stride 1, 2 for
+   stride 2) and move on by one when a column is complete.  Two vectors, because with 8 floats they are one cache line: where
+   pixel strides alias in L1 (from 256 channels on) a line would be gone before its other half is wanted.  Columns outside the
+   picture are skipped and rows outside are a vector of zeros: no padded copy, and no other code at the edges. */
 
 /* CLAMP: the epilogue is a clamp only; otherwise also the functions that cost a few instructions. */
 INLINE vf depthwise_finish(vf v, vf lo, vf hi, const tn_epilogue *e, const int CLAMP)
 {
     v = vf_clamp(v, lo, hi);
-    if (CLAMP)
+    if (CLAMP || e->function <= TN_CLIP)
         return v;
-    switch (e->function) {
-    case TN_LEAKY_RELU: return vf_select(v >= 0.0f, v, e->alpha * v);
-    case TN_HARD_SIGMOID: return vf_hard_sigmoid(v, e->alpha, e->beta);
-    case TN_HARD_SWISH: return vf_hard_swish(v);
-    default: return v;
-    }
+    if (e->function == TN_HARD_SWISH)
+        return vf_hard_swish(v);
+    if (e->function == TN_LEAKY_RELU)
+        return vf_select(v >= 0.0f, v, e->alpha * v);
+    return e->function == TN_HARD_SIGMOID ? vf_hard_sigmoid(v, e->alpha, e->beta) : v;
 }
 
 /* Functions that depthwise_finish leaves to a second pass. */
@@ -28,114 +27,210 @@ INLINE int depthwise_needs_pass(int32_t function)
 
 INLINE vf depthwise_read(const float *p, int64_t part) { return part ? vf_load_part(p, part) : vf_load(p); }
 
-static const float depthwise_zeros[VL];
+/* Output rows of a strip. */
+#if VL == 1 || (VL == 4 && defined(__x86_64__))
+#define DEPTHWISE_ROWS 1    /* a multiply-add is two instructions there: a second row would gain nothing */
+#else
+#define DEPTHWISE_ROWS 2
+#endif
 
-/* Output columns [ox, ox + PIXELS).  EDGE: only as many of them as exist, and input columns outside are read as zeros. */
-INLINE void depthwise_tile(const tn_depthwise *d, int64_t c, int64_t part, int64_t ox, const int KH, const int KW, const int S,
-                           const int PIXELS, const int EDGE, const int CLAMP)
+static const float depthwise_zeros[2 * VL];
+
+/* How many of a vector's channels exist, 0: all.  With AVX-512 a mask in either case, which costs nothing there. */
+#if VL == 16
+typedef __mmask16 depthwise_part;
+INLINE depthwise_part depthwise_first(int64_t n) { return (__mmask16)(n < VL ? (1u << (n > 0 ? n : 0)) - 1 : 0xffff); }
+INLINE vf depthwise_load(const float *p, depthwise_part part) { return (vf)_mm512_maskz_loadu_ps(part, p); }
+INLINE void depthwise_store(float *p, vf v, depthwise_part part) { _mm512_mask_storeu_ps(p, part, (__m512)v); }
+#else
+typedef int64_t depthwise_part;
+INLINE depthwise_part depthwise_first(int64_t n) { return n; }
+INLINE vf depthwise_load(const float *p, depthwise_part part) { return depthwise_read(p, part); }
+INLINE void depthwise_store(float *p, vf v, depthwise_part part)
 {
-    enum { MOST_ROWS = 5, MOST_PIXELS = 4, MOST_TAPS = 25, MOST_COLUMNS = 11 };
-    vf acc[MOST_ROWS][MOST_PIXELS], w[MOST_TAPS];
-    const int ROWS = (KH + S - 1) / S, COLUMNS = (PIXELS - 1) * S + KW;
-    const vf bias = depthwise_read(d->bias + c, part), lo = vf_set1(d->epilogue.lo), hi = vf_set1(d->epilogue.hi);
-    const int64_t ix0 = ox * S - d->pad_left, height = d->height, ldx = d->ldx, oy0 = d->oy0, oy1 = d->oy1, ldy = d->ldy;
-    const int64_t x_row = d->x_row, pixels = EDGE && d->ow - ox < PIXELS ? d->ow - ox : PIXELS;
-    const float *column[MOST_COLUMNS];
-    int64_t step[MOST_COLUMNS];
-    if (EDGE)
-        for (int j = 0; j < COLUMNS; j++) {
-            const int inside = ix0 + j >= 0 && ix0 + j < d->width;
-            column[j] = inside ? d->x + (ix0 + j) * ldx + c : depthwise_zeros;
-            step[j] = inside ? x_row : 0;
+    if (part)
+        vf_store_part(p, v, part);
+    else
+        vf_store(p, v);
+}
+#endif
+
+typedef struct depthwise_strip {
+    vf w[25][2], bias[2], lo, hi;
+    depthwise_part part[2];
+    vf acc[5][DEPTHWISE_ROWS][2];   /* outputs that are not complete, the newest column first */
+    const float *x[5 + 2];          /* input rows, at the next column */
+    int64_t step[5 + 2];            /* floats to the column behind it; 0 in rows of zeros */
+    float *y[DEPTHWISE_ROWS];
+    int64_t ldy, early;             /* columns that lie left of the outputs and are overwritten by the next ones */
+} depthwise_strip;
+
+INLINE void depthwise_weights(depthwise_strip *t, const tn_depthwise *d, int64_t c, const int K, const int V)
+{
+    t->lo = vf_set1(d->epilogue.lo);
+    t->hi = vf_set1(d->epilogue.hi);
+    UNROLL for (int u = 0; u < V; u++) {
+        t->bias[u] = depthwise_load(d->bias + c + u * VL, t->part[u]);
+        UNROLL for (int k = 0; k < K * K; k++)
+            t->w[k][u] = depthwise_load(d->w + k * d->ldw + c + u * VL, t->part[u]);
+    }
+}
+
+/* Vector u of the next input column; it meets tap a S - back of the accumulators a. */
+INLINE void depthwise_column(depthwise_strip *t, const int u, const int K, const int S, const int R, const int back)
+{
+    UNROLL for (int k = 0; k < (R - 1) * S + K; k++)
+    {
+        const vf v = depthwise_load(t->x[k] + u * VL, t->part[u]);
+        UNROLL for (int a = 0; a <= (K - 1) / S; a++)
+            UNROLL for (int r = 0; r < R; r++)
+            {
+                const int ky = k - r * S, kx = a * S - back;
+                if (ky >= 0 && ky < K && kx >= 0)
+                    t->acc[a][r][u] += v * t->w[ky * K + kx][u];
+            }
+    }
+}
+
+/* Vector u of the oldest output column is complete.  Before the other vector begins: it can have the registers. */
+INLINE void depthwise_complete(depthwise_strip *t, const int u, const tn_epilogue *e, const int oldest, const int R,
+                               const int CLAMP)
+{
+    UNROLL for (int r = R - 1; r >= 0; r--)
+    {
+        depthwise_store(t->y[r] + u * VL, depthwise_finish(t->acc[oldest][r][u], t->lo, t->hi, e, CLAMP), t->part[u]);
+        UNROLL for (int a = oldest; a > 0; a--)
+            t->acc[a][r][u] = t->acc[a - 1][r][u];
+        t->acc[0][r][u] = t->bias[u];
+    }
+}
+
+INLINE void depthwise_next_input(depthwise_strip *t, const int rows)
+{
+    UNROLL for (int k = 0; k < rows; k++)
+        t->x[k] += t->step[k];
+}
+
+INLINE void depthwise_next_output(depthwise_strip *t, const int R)
+{
+    const int64_t step = --t->early < 0 ? t->ldy : 0;
+    UNROLL for (int r = 0; r < R; r++)
+        t->y[r] += step;
+}
+
+/* Output rows oy .. oy + R - 1, as far as they exist, of V vectors of channels from c on. */
+INLINE void depthwise_walk(depthwise_strip *t, const tn_depthwise *d, int64_t c, int64_t oy, const int K, const int S,
+                           const int R, const int V, const int CLAMP)
+{
+    const int oldest = (K - 1) / S, ROWS = (R - 1) * S + K;
+    /* left, right: columns of the padded picture.  height: input rows that only rows beyond oy1 read may not be in memory. */
+    const int64_t left = d->pad_left > 0 ? d->pad_left : 0, right = d->pad_left + d->width, used = (d->ow - 1) * S + K;
+    const int64_t rows = (d->oy1 - 1) * S - d->pad_top + K, height = rows < d->height ? rows : d->height;
+    const int64_t iy = oy * S - d->pad_top;
+    const float *x = d->x + iy * d->x_row + (left - d->pad_left) * d->ldx + c;
+    UNROLL for (int k = 0; k < ROWS; k++, x += d->x_row)
+    {
+        const int inside = iy + k >= 0 && iy + k < height;
+        t->x[k] = inside ? x : depthwise_zeros;
+        t->step[k] = inside ? d->ldx : 0;
+    }
+    UNROLL for (int r = 0; r < R; r++)
+    {
+        /* a row that does not exist goes where the first one goes next */
+        t->y[r] = d->y + (oy + r < d->oy1 ? oy + r : oy) * d->y_row + c;
+        UNROLL for (int u = 0; u < V; u++)
+            UNROLL for (int a = 0; a <= oldest; a++)
+                t->acc[a][r][u] = t->bias[u];
+    }
+    t->ldy = d->ldy;
+    t->early = oldest - (left + S - 1) / S;
+    const float *const end = t->y[0] + d->ow * d->ldy;
+    int64_t columns = (right < used ? right : used) - left;
+    int odd = left % S;
+    while (columns > 0) {
+        if (odd) {
+            UNROLL for (int u = 0; u < V; u++)
+                depthwise_column(t, u, K, S, R, 1);
+            depthwise_next_input(t, ROWS);
+            if (--columns == 0)
+                break;
         }
-    UNROLL for (int k = 0; k < KH * KW; k++)
-        w[k] = depthwise_read(d->w + k * d->ldw + c, part);
-    UNROLL for (int a = 0; a < ROWS; a++)
-        UNROLL for (int p = 0; p < PIXELS; p++)
-            acc[a][p] = bias;
-    const float *x = d->x + (oy0 * S - d->pad_top) * x_row + ix0 * ldx + c;
-    float *y = d->y + (oy0 - (KH - 1) / S) * d->y_row + ox * ldy + c;
-    for (int64_t top = oy0; top < oy1 + (KH - 1) / S; top++, y += d->y_row) {
-        /* padded rows top*S .. top*S + S-1: the first taps of output row `top`, later taps of the rows above it */
-        UNROLL for (int q = 0; q < S; q++, x += x_row)
+        odd = S - 1;
+        UNROLL for (int u = 0; u < V; u++)
         {
-            const int64_t iy = top * S + q - d->pad_top;
-            if (q == 0) {
-                UNROLL for (int a = ROWS - 1; a > 0; a--)
-                    UNROLL for (int p = 0; p < PIXELS; p++)
-                        acc[a][p] = acc[a - 1][p];
-                UNROLL for (int p = 0; p < PIXELS; p++)
-                    acc[0][p] = bias;
-            }
-            if (iy >= 0 && iy < height) {
-                UNROLL for (int j = 0; j < COLUMNS; j++)
-                {
-                    const vf v = depthwise_read(EDGE ? column[j] + iy * step[j] : x + j * ldx, part);
-                    UNROLL for (int a = 0; a < ROWS; a++)
-                        UNROLL for (int p = 0; p < PIXELS; p++)
-                        {
-                            const int ky = q + a * S, kx = j - p * S;
-                            if (ky < KH && kx >= 0 && kx < KW)
-                                acc[a][p] += v * w[ky * KW + kx];
-                        }
-                }
-            }
-            if ((KH - 1 - q) % S == 0 && top - (KH - 1 - q) / S >= oy0 && top - (KH - 1 - q) / S < oy1) {
-                const int a = (KH - 1 - q) / S;
-                float *to = y + ((KH - 1) / S - a) * d->y_row;
-                UNROLL for (int p = 0; p < PIXELS; p++)
-                {
-                    if (EDGE && p >= pixels)
-                        continue;
-                    const vf v = depthwise_finish(acc[a][p], lo, hi, &d->epilogue, CLAMP);
-                    if (part)
-                        vf_store_part(to + p * ldy, v, part);
-                    else
-                        vf_store(to + p * ldy, v);
-                }
-            }
+            depthwise_column(t, u, K, S, R, 0);
+            depthwise_complete(t, u, &d->epilogue, oldest, R, CLAMP);
         }
+        depthwise_next_input(t, ROWS);
+        depthwise_next_output(t, R);
+        columns--;
+    }
+    while (t->y[0] < end) {
+        UNROLL for (int u = 0; u < V; u++)
+            depthwise_complete(t, u, &d->epilogue, oldest, R, CLAMP);
+        depthwise_next_output(t, R);
     }
 }
 
-/* `last`: the channels behind the whole vectors. */
-INLINE void depthwise_walk(const tn_depthwise *d, void (*last)(const tn_depthwise *, int64_t, int64_t), const int KH, const int KW,
-                           const int S, const int PIXELS, const int CLAMP)
+/* V vectors of channels from c on, or fewer.  Without masks the last block begins early enough to be whole; NARROW: there are
+   fewer channels than one vector has. */
+INLINE void depthwise_block(const tn_depthwise *d, int64_t c, const int K, const int S, const int R, const int V,
+                            const int CLAMP, const int NARROW)
 {
-    for (int64_t c = 0; c < d->channels; c += VL) {
-        const int64_t part = d->channels - c < VL ? d->channels - c : 0;
-        for (int64_t ox = 0; ox < d->ow; ox += PIXELS) {
-            const int64_t ix0 = ox * S - d->pad_left;
-            if (part)
-                last(d, c, ox);
-            else if (ox + PIXELS > d->ow || ix0 < 0 || ix0 + (PIXELS - 1) * S + KW > d->width)
-                depthwise_tile(d, c, 0, ox, KH, KW, S, PIXELS, 1, CLAMP);
-            else
-                depthwise_tile(d, c, 0, ox, KH, KW, S, PIXELS, 0, CLAMP);
-        }
-    }
+    depthwise_strip t;
+    const int masked = VL == 16 || NARROW;
+    if (!masked && c + V * VL > d->channels)
+        c = d->channels - V * VL;
+    UNROLL for (int u = 0; u < V; u++)
+        t.part[u] = masked ? depthwise_first(d->channels - c - u * VL) : 0;
+    depthwise_weights(&t, d, c, K, V);
+    for (int64_t oy = d->oy0; oy < d->oy1; oy += R)
+        depthwise_walk(&t, d, c, oy, K, S, R, V, CLAMP);
 }
 
-#define DEFINE_DEPTHWISE(K, S, PIXELS)                                                                         \
-    static __attribute__((noinline)) void depthwise_##K##x##K##_s##S##_last(const tn_depthwise *d, int64_t c,  \
-                                                                            int64_t ox)                        \
+INLINE void depthwise_blocks(const tn_depthwise *d, void (*rest)(const tn_depthwise *, int64_t), const int K, const int S,
+                             const int R, const int CLAMP)
+{
+    int64_t c = 0;
+    for (; d->channels - c > VL && (VL == 16 || d->channels >= 2 * VL); c += 2 * VL)
+        depthwise_block(d, c, K, S, R, 2, CLAMP, 0);
+    for (; c < d->channels; c += VL)
+        rest(d, c);
+}
+
+#define DEFINE_DEPTHWISE(K, S, R)                                                                              \
+    static __attribute__((noinline)) void depthwise_##K##x##K##_s##S##_rest(const tn_depthwise *d, int64_t c)  \
     {                                                                                                          \
-        depthwise_tile(d, c, d->channels - c, ox, K, K, S, PIXELS, 1, 0);                                      \
+        depthwise_block(d, c, K, S, DEPTHWISE_ROWS, 1, 0, 0);                                                  \
+    }                                                                                                          \
+    static __attribute__((noinline)) void depthwise_##K##x##K##_s##S##_narrow(const tn_depthwise *d)           \
+    {                                                                                                          \
+        if (d->channels > 0)                                                                                   \
+            depthwise_block(d, 0, K, S, 1, 1, 0, 1);                                                           \
     }                                                                                                          \
     static __attribute__((noinline)) void depthwise_##K##x##K##_s##S##_clamp(const tn_depthwise *d)            \
     {                                                                                                          \
-        depthwise_walk(d, depthwise_##K##x##K##_s##S##_last, K, K, S, PIXELS, 1);                              \
+        depthwise_blocks(d, depthwise_##K##x##K##_s##S##_rest, K, S, R, 1);                                    \
     }                                                                                                          \
     static __attribute__((noinline)) void depthwise_##K##x##K##_s##S##_any(const tn_depthwise *d)              \
     {                                                                                                          \
-        depthwise_walk(d, depthwise_##K##x##K##_s##S##_last, K, K, S, PIXELS, 0);                              \
+        depthwise_blocks(d, depthwise_##K##x##K##_s##S##_rest, K, S, R, 0);                                    \
+    }                                                                                                          \
+    static void depthwise_##K##x##K##_s##S(const tn_depthwise *d)                                              \
+    {                                                                                                          \
+        if (VL > 1 && VL < 16 && d->channels < VL)                                                             \
+            depthwise_##K##x##K##_s##S##_narrow(d);                                                            \
+        else if (d->epilogue.function <= TN_CLIP)                                                              \
+            depthwise_##K##x##K##_s##S##_clamp(d);                                                             \
+        else                                                                                                   \
+            depthwise_##K##x##K##_s##S##_any(d);                                                               \
     }
 
-DEFINE_DEPTHWISE(3, 1, 4)
-DEFINE_DEPTHWISE(3, 2, 4)
-/* With 16 registers, five rows of accumulators leave room for two columns. */
-DEFINE_DEPTHWISE(5, 1, (VL == 16 ? 4 : 2))
-DEFINE_DEPTHWISE(5, 2, (VL == 16 ? 4 : 2))
+/* 5x5: a second row would need more registers than there are. */
+DEFINE_DEPTHWISE(3, 1, DEPTHWISE_ROWS)
+DEFINE_DEPTHWISE(3, 2, DEPTHWISE_ROWS)
+DEFINE_DEPTHWISE(5, 1, 1)
+DEFINE_DEPTHWISE(5, 2, 1)
 
 /* Any kernel, stride and dilation: pixel by pixel. */
 static __attribute__((noinline)) void depthwise_any(const tn_depthwise *d)
@@ -168,16 +263,16 @@ static __attribute__((noinline)) void depthwise_any(const tn_depthwise *d)
 static void depthwise(const tn_depthwise *d)
 {
     const int64_t s = d->stride_h;
-    const int plain = d->dilation_h == 1 && d->dilation_w == 1 && d->stride_w == s && d->kh == d->kw && (s == 1 || s == 2);
-    const int clamp = d->epilogue.function <= TN_CLIP;
+    const int plain = d->dilation_h == 1 && d->dilation_w == 1 && d->stride_w == s && d->kh == d->kw && (s == 1 || s == 2) &&
+                      d->pad_left < d->kw && d->ow > 0;
     if (plain && d->kh == 3 && s == 1)
-        (clamp ? depthwise_3x3_s1_clamp : depthwise_3x3_s1_any)(d);
+        depthwise_3x3_s1(d);
     else if (plain && d->kh == 3)
-        (clamp ? depthwise_3x3_s2_clamp : depthwise_3x3_s2_any)(d);
+        depthwise_3x3_s2(d);
     else if (plain && d->kh == 5 && s == 1)
-        (clamp ? depthwise_5x5_s1_clamp : depthwise_5x5_s1_any)(d);
+        depthwise_5x5_s1(d);
     else if (plain && d->kh == 5)
-        (clamp ? depthwise_5x5_s2_clamp : depthwise_5x5_s2_any)(d);
+        depthwise_5x5_s2(d);
     else
         depthwise_any(d);
     if (depthwise_needs_pass(d->epilogue.function))

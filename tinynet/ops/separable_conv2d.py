@@ -82,6 +82,8 @@ class SeparableConv2d(Activated):
         row, row_before = y.shape[2] * channels, shape[2] * channels if first else 0
         most = FIRST_BAND_BYTES if first else BAND_BYTES
         band = max(1, min(y.shape[1], most // (4 * (row + self.strides[0] * row_before))))
+        if 1 < band < y.shape[1]:
+            band -= band % 2    # the kernel makes two rows at a time
         # Scratch of one thread: depthwise rows, rows of the first convolution, what that one needs.
         padded = band * row + ((band - 1) * self.strides[0] + kh) * row_before
         scratch = padded + (first.scratch if first else 0)
