@@ -124,10 +124,10 @@ INLINE void depthwise_walk(depthwise_strip *t, const tn_depthwise *d, int64_t c,
 {
     const int oldest = (K - 1) / S, ROWS = (R - 1) * S + K;
     /* left, right: columns of the padded picture.  height: input rows that only rows beyond oy1 read may not be in memory. */
-    const int64_t left = d->pad_left > 0 ? d->pad_left : 0, right = d->pad_left + d->width, used = (d->ow - 1) * S + K;
+    const int64_t left = d->pad_left, right = left + d->width, used = (d->ow - 1) * S + K;
     const int64_t rows = (d->oy1 - 1) * S - d->pad_top + K, height = rows < d->height ? rows : d->height;
     const int64_t iy = oy * S - d->pad_top;
-    const float *x = d->x + iy * d->x_row + (left - d->pad_left) * d->ldx + c;
+    const float *x = d->x + iy * d->x_row + c;
     UNROLL for (int k = 0; k < ROWS; k++, x += d->x_row)
     {
         const int inside = iy + k >= 0 && iy + k < height;

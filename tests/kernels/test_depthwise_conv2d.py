@@ -44,6 +44,15 @@ def test_unrolled_kernels(size, c, side, stride, stride_h, pads, strided, activa
         beta=0.5)
 
 
+@settings(max_examples=20, deadline=None)
+@given(size=st.tuples(st.integers(7, 13), st.integers(7, 17)), c=channels, side=st.sampled_from([3, 5]),
+       dilations=st.tuples(st.integers(1, 4), st.integers(2, 4)), pads=st.tuples(*[st.integers(0, 5)] * 4),
+       strided=st.booleans(), seed=seeds)
+def test_dilation_as_interleaved_convolutions(size, c, side, dilations, pads, strided, seed):
+    """Each of them has padding and width of its own."""
+    run(seed, 1, size, (side, side), c, strided, dilations=dilations, pads=pads)
+
+
 @settings(max_examples=15, deadline=None)
 @given(c=channels, side=st.integers(1, 5), pads=st.tuples(*[st.integers(0, 3)] * 4), seed=seeds,
        activation=st.sampled_from(["none", "relu", "clip", "sigmoid"]))
