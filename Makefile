@@ -72,10 +72,9 @@ lint: $(VENV)/.test  ## style of Python; warnings of C; also for ARM where its c
 bench: $(VENV)/.test  ## tinynet beside onnxruntime on generated networks
 	$(BIN)/python -m benchmarks models
 
-schema:  ## regenerate converters/_schema from tinynet/model.fbs (needs flatc: make cross-deps)
-	flatc --python -o build/schema tinynet/model.fbs
-	sed -E -i 's/from tnb\.([A-Za-z]+) import/from .\1 import/' build/schema/tnb/*.py
-	cp build/schema/tnb/*.py converters/_schema/
+schema:  ## regenerate converters/_schema.py from tinynet/model.fbs (needs flatc: make cross-deps)
+	flatc --python --gen-onefile -o build/schema tinynet/model.fbs
+	cp build/schema/model_generated.py converters/_schema.py
 
 cross-deps:  ## system package for `make schema`: flatc (Debian, as root)
 	apt-get update -qq

@@ -14,6 +14,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
+from tinynet.converters import _schema
 from tinynet.converters._schema import (
     Attribute,
     Blob,
@@ -82,7 +83,7 @@ def write(graph: Graph) -> bytes:
 
 def _with_checksum(data: memoryview) -> bytes:
     """Set Model.checksum, written as 1 so that it has a place, so that all 64-bit words add up to 0."""
-    table = Model.Model.GetRootAs(data)._tab
+    table = Model.GetRootAs(data)._tab
     at = table.Pos + table.Offset(_CHECKSUM_SLOT)
     data[at:at + 8] = bytes(8)
     whole = len(data) // 8 * 8
@@ -196,17 +197,17 @@ class _Writer(flatbuffers.Builder):
     def texts(self, values: Iterable[str]) -> int | None:
         return self.offsets([self.CreateSharedString(value) for value in values])
 
-    def table(self, module: Any, **fields: Any) -> int:
-        """A table of a generated module; fields that are None are absent."""
-        kind = module.__name__.rpartition(".")[2]
-        getattr(module, f"{kind}Start")(self)
+    def table(self, table: type, **fields: Any) -> int:
+        """A table of a generated class; fields that are None are absent."""
+        kind = table.__name__
+        getattr(_schema, f"{kind}Start")(self)
         for name, value in fields.items():
             if value is not None:
                 try:
-                    getattr(module, f"{kind}Add{name}")(self, value)
+                    getattr(_schema, f"{kind}Add{name}")(self, value)
                 except TypeError as error:
                     raise TinynetError(f"{kind} cannot be stored: {name}: {error}") from None
-        return getattr(module, f"{kind}End")(self)
+        return getattr(_schema, f"{kind}End")(self)
 
     def blobs(self, constants: list[Tensor]) -> tuple[int | None, dict[str, int]]:
         """(vector of blobs, tensor name -> number of its blob)."""

@@ -19,11 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinynet import format as tnb
-from tinynet.converters import writer
+from tinynet.converters import _schema, writer
 from tinynet.converters._schema import Attribute, Blob, Count, Formula, Metadata, Model, Preprocess
 from tinynet.converters._schema import Node as NodeTable
 from tinynet.converters._schema import Tensor as TensorTable
-from tinynet.converters._schema.Model import Model as RootTable
 from tinynet.errors import FileError, FormatError, LimitError, TinynetError
 from tinynet.graph import Graph, LayerQuality, Meta, Node, Quantization, Tensor
 from tinynet.graph import Preprocess as Prep
@@ -92,8 +91,8 @@ def through_flatbuffers(data: bytes) -> Graph:
     def many(table, field: str) -> list:
         return [getattr(table, field)(i) for i in range(getattr(table, f"{field}Length")())]
 
-    root = RootTable.GetRootAs(data)
-    assert RootTable.ModelBufferHasIdentifier(data, 0)
+    root = Model.GetRootAs(data)
+    assert Model.ModelBufferHasIdentifier(data, 0)
     assert (root.VersionMajor(), root.VersionMinor()) == (1, 2)
     graph = Graph()
     for t in many(root, "Tensors"):
@@ -319,7 +318,7 @@ def test_blobs_are_aligned_in_order_of_use_and_shared(extra):
     order = ["c5", "c0", "twin", "c3", "c1", "other_dtype", "c4", "c2"]
     graph = chain(Node("op", "n" * extra, ["x", *order], ["y"]), constants=values)
     data = writer.write(graph)
-    root = RootTable.GetRootAs(data)
+    root = Model.GetRootAs(data)
     starts = {t.Name().decode(): elements_at(root.Blobs(t.Blob()), 0)
               for t in map(root.Tensors, range(root.TensorsLength())) if t.Blob() >= 0}
     assert all(start % 64 == 0 for start in starts.values())
@@ -425,7 +424,7 @@ def test_graph_input_listed_twice(monkeypatch):
 
 def patches() -> dict[str, tuple[bytes, str]]:
     data = writer.write(golden_v1_0())
-    root = RootTable.GetRootAs(data)
+    root = Model.GetRootAs(data)
     tensors = {t.Name().decode(): t for t in map(root.Tensors, range(root.TensorsLength()))}
     w, node, attribute = tensors["w"], root.Nodes(0), root.Nodes(0).Attributes(0)
     flags = root.Nodes(0).Attributes(5)
@@ -585,9 +584,10 @@ SCALARS = {"uint16": "H", "uint32": "I", "int32": "i", "int64": "q", "uint64": "
 def test_schema_reader_and_generated_code_agree(table):
     body = re.search(rf"^table {table} \{{(.*?)^\}}", SCHEMA.read_text(), re.S | re.M).group(1)
     fields = re.findall(r"^\s*(\w+):\s*(\[?\w+\]?)", body, re.M)
-    module, reader = TABLES[table]
+    generated, reader = TABLES[table]
+    assert generated.__name__ == table
     assert reader.fields == "".join(SCALARS.get(kind, "o") for _, kind in fields)
-    source = Path(module.__file__).read_text()
+    source = Path(_schema.__file__).read_text()
     added = re.findall(rf"^def {table}Add(\w+)\(.*?Slot\((\d+),", source, re.M)
     assert added == [("".join(part.title() for part in name.split("_")), str(i))
                      for i, (name, _) in enumerate(fields)]
