@@ -1,24 +1,22 @@
 /* Functions of one and two variables over contiguous floats. */
 
-/* Four vectors at a time: functions are long chains of dependent instructions, of which the processor then sees four.  Stores
-   that cross cache lines cost more than what they save, so the first vector of many may be a short one. */
+/* Four vectors at a time: functions are long chains of dependent instructions, of which the processor then sees four. */
 #define MAP(expression)                                                                                     \
     do {                                                                                                    \
-        int64_t part = n > 8 * VL ? VL - (int64_t)((uintptr_t)y / 4 % VL) : VL;                             \
-        for (int64_t i = 0; i < n; i += part, part = VL) {                                                  \
-            for (; part == VL && i + 4 * VL <= n; i += 4 * VL) {                                            \
-                vf w[4];                                                                                    \
-                UNROLL for (int k = 0; k < 4; k++) {                                                        \
-                    vf v = vf_load(x + i + k * VL);                                                         \
-                    w[k] = (expression);                                                                    \
-                }                                                                                           \
-                UNROLL for (int k = 0; k < 4; k++)                                                          \
-                    vf_store(y + i + k * VL, w[k]);                                                         \
+        int64_t i = 0;                                                                                      \
+        for (; i + 4 * VL <= n; i += 4 * VL) {                                                              \
+            vf w[4];                                                                                        \
+            UNROLL for (int k = 0; k < 4; k++) {                                                            \
+                vf v = vf_load(x + i + k * VL);                                                             \
+                w[k] = (expression);                                                                        \
             }                                                                                               \
-            part = n - i < part ? n - i : part;                                                             \
-            vf v = part == VL ? vf_load(x + i) : vf_load_part(x + i, part);                                 \
+            UNROLL for (int k = 0; k < 4; k++)                                                              \
+                vf_store(y + i + k * VL, w[k]);                                                             \
+        }                                                                                                   \
+        for (; i < n; i += VL) {                                                                            \
+            vf v = vf_load(x + i);                                                                          \
             v = (expression);                                                                               \
-            part == VL ? vf_store(y + i, v) : vf_store_part(y + i, v, part);                                \
+            vf_store(y + i, v);                                                                             \
         }                                                                                                   \
         return;                                                                                             \
     } while (0)
@@ -27,19 +25,18 @@
 INLINE void trigonometric(const float *x, float *y, int64_t n, const int COSINE)
 {
     for (int64_t i = 0; i < n; i += VL) {
-        const int64_t part = n - i < VL ? n - i : VL;
-        vf v = part < VL ? vf_load_part(x + i, part) : vf_load(x + i), z;
+        vf v = vf_load(x + i);
         vi quadrant, far = vf_abs(v) > TRIGONOMETRIC_RANGE;
         vf r = vf_reduce_sin(v, &quadrant);
-        z = COSINE ? vf_sin_quadrant(r, quadrant + 1) : vf_select(v == 0.0f, v, vf_sin_quadrant(r, quadrant));
-        part < VL ? vf_store_part(y + i, z, part) : vf_store(y + i, z);
+        vf_store(y + i, COSINE ? vf_sin_quadrant(r, quadrant + 1) : vf_select(v == 0.0f, v, vf_sin_quadrant(r, quadrant)));
         if (vi_any(far))
-            for (int64_t k = 0; k < part; k++)
+            for (int64_t k = 0; k < VL; k++)
                 y[i + k] = far[k] ? (COSINE ? cosf(v[k]) : sinf(v[k])) : y[i + k];
     }
 }
 
-INTERLEAVED static void unary(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n)
+/* n is a multiple of VL. */
+INTERLEAVED static void unary_vectors(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n)
 {
     switch (f) {
     case TN_NONE: MAP(v);
@@ -78,6 +75,39 @@ INTERLEAVED static void unary(tn_function f, float alpha, float beta, const floa
     case TN_COS: trigonometric(x, y, n, 1); return;
     case TN_SIGN: MAP(vf_sign(v));
     }
+}
+
+/* n < 4 VL numbers, not all in whole vectors, through a copy: code for parts would be a quarter of every function. */
+static __attribute__((noinline)) void unary_part(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n)
+{
+    const int64_t whole = n & -VL;
+    vf copy[4];
+    for (int64_t i = 0; i < whole; i += VL)
+        copy[i / VL] = vf_load(x + i);
+    copy[whole / VL] = vf_load_part(x + whole, n - whole);
+    unary_vectors(f, alpha, beta, (const float *)copy, (float *)copy, whole + VL);
+    for (int64_t i = 0; i < whole; i += VL)
+        vf_store(y + i, copy[i / VL]);
+    vf_store_part(y + whole, copy[whole / VL], n - whole);
+}
+
+/* Stores that cross cache lines cost more than what they save, so the first vector of many may be a short one. */
+static void unary(tn_function f, float alpha, float beta, const float *x, float *y, int64_t n)
+{
+    const int64_t head = n > 8 * VL ? -(int64_t)((uintptr_t)y / 4) & (VL - 1) : 0;
+    if (head) {
+        unary_part(f, alpha, beta, x, y, head);
+        x += head;
+        y += head;
+        n -= head;
+    }
+    if (n % VL) {
+        const int64_t fours = n & -(4 * VL);
+        if (fours)
+            unary_vectors(f, alpha, beta, x, y, fours);
+        unary_part(f, alpha, beta, x + fours, y + fours, n - fours);
+    } else
+        unary_vectors(f, alpha, beta, x, y, n);
 }
 
 #define MAP2(expression)                                                                            \

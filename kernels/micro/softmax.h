@@ -16,8 +16,8 @@ INLINE vf row_max(const float *x, int64_t n)
     return vf_max_lanes(vf_max(vf_max(top[0], top[1]), vf_max(top[2], top[3])));
 }
 
-/* Sum of exp(x - top) over a row, in every lane; the terms go to `y` if STORE.  Four sums side by side. */
-INLINE vf row_exp_sum(const float *x, float *y, int64_t n, vf top, const int STORE)
+/* Sum of exp(x - top) over a row, in every lane; the terms go to `y` unless that is NULL.  Four sums side by side. */
+INLINE vf row_exp_sum(const float *x, float *y, int64_t n, vf top)
 {
     vf sum[4] = {{0}};
     int64_t i = 0;
@@ -27,21 +27,16 @@ INLINE vf row_exp_sum(const float *x, float *y, int64_t n, vf top, const int STO
             v[k] = vf_exp_below(vf_load(x + i + k * VL) - top);
         UNROLL for (int k = 0; k < 4; k++) {
             sum[k] += v[k];
-            if (STORE)
+            if (y)
                 vf_store(y + i + k * VL, v[k]);
         }
     }
-    for (; i + VL <= n; i += VL) {
-        vf v = vf_exp_below(vf_load(x + i) - top);
-        sum[0] += v;
-        if (STORE)
-            vf_store(y + i, v);
-    }
-    if (i < n) {
-        vf v = vf_exp_below(vf_load_part(x + i, n - i) - top);
-        sum[1] += vf_first(v, n - i, vf_set1(0.0f));
-        if (STORE)
-            vf_store_part(y + i, v, n - i);
+    for (; i < n; i += VL) {
+        const int64_t part = n - i < VL ? n - i : VL;
+        vf v = vf_exp_below((part < VL ? vf_load_part(x + i, part) : vf_load(x + i)) - top);
+        sum[0] += vf_first(v, part, vf_set1(0.0f));
+        if (y)
+            part < VL ? vf_store_part(y + i, v, part) : vf_store(y + i, v);
     }
     return vf_sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
@@ -60,21 +55,21 @@ INLINE vf row_exp_sum(const float *x, float *y, int64_t n, vf top, const int STO
     } while (0)
 
 /* Rows of at most VL numbers stay in a register. */
-INLINE void short_rows(const float *x, float *y, int64_t rows, int64_t n, const int LOG)
+INLINE void short_rows(const float *x, float *y, int64_t rows, int64_t n, int log)
 {
     for (int64_t i = 0; i < rows; i++) {
         vf v = vf_load_part(x + i * n, n);
         v -= vf_max_lanes(vf_first(v, n, vf_set1(-INFINITY)));
         vf e = vf_exp_below(v), sum = vf_sum_lanes(vf_first(e, n, vf_set1(0.0f)));
-        vf_store_part(y + i * n, LOG ? v - vf_log(sum) : vf_divide(e, sum), n);
+        vf_store_part(y + i * n, log ? v - vf_log(sum) : vf_divide(e, sum), n);
     }
 }
 
-INLINE void long_rows(const float *x, float *y, int64_t rows, int64_t n, const int LOG)
+INLINE void long_rows(const float *x, float *y, int64_t rows, int64_t n, int log)
 {
     for (int64_t row = 0; row < rows; row++, x += n, y += n) {
-        const vf top = row_max(x, n), sum = row_exp_sum(x, y, n, top, !LOG);
-        if (LOG) {
+        const vf top = row_max(x, n), sum = row_exp_sum(x, log ? NULL : y, n, top);
+        if (log) {
             const vf log_sum = vf_log(sum);
             MAP_ROW(x, (v - top) - log_sum);
         } else {
@@ -85,7 +80,7 @@ INLINE void long_rows(const float *x, float *y, int64_t rows, int64_t n, const i
 }
 
 /* `part` columns side by side (0: VL), `inner` floats from one element to the next. */
-INLINE void softmax_columns(const float *x, float *y, int64_t n, int64_t inner, int64_t part, const int LOG)
+INLINE void softmax_columns(const float *x, float *y, int64_t n, int64_t inner, int64_t part, int log)
 {
 #define LOAD(p) (part ? vf_load_part((p), part) : vf_load(p))
 #define STORE(p, v) (part ? vf_store_part((p), (v), part) : vf_store((p), (v)))
@@ -95,36 +90,28 @@ INLINE void softmax_columns(const float *x, float *y, int64_t n, int64_t inner, 
     for (int64_t i = 0; i < n; i++) {
         vf v = vf_exp_below(LOAD(x + i * inner) - top);
         sum += v;
-        if (!LOG)
+        if (!log)
             STORE(y + i * inner, v);
     }
-    sum = LOG ? vf_log(sum) : 1.0f / sum;
+    sum = log ? vf_log(sum) : 1.0f / sum;
     for (int64_t i = 0; i < n; i++)
-        STORE(y + i * inner, LOG ? (LOAD(x + i * inner) - top) - sum : LOAD(y + i * inner) * sum);
+        STORE(y + i * inner, log ? (LOAD(x + i * inner) - top) - sum : LOAD(y + i * inner) * sum);
 #undef LOAD
 #undef STORE
 }
 
-INLINE void softmax_kind(const float *x, float *y, int64_t rows, int64_t n, int64_t inner, const int LOG)
+INTERLEAVED static void softmax(const float *x, float *y, int64_t rows, int64_t n, int64_t inner, int log)
 {
     if (inner == 1 && n <= VL) {
-        short_rows(x, y, rows, n, LOG);
+        short_rows(x, y, rows, n, log);
         return;
     }
     if (inner == 1) {
-        long_rows(x, y, rows, n, LOG);
+        long_rows(x, y, rows, n, log);
         return;
     }
     for (int64_t row = 0; row < rows; row++, x += n * inner, y += n * inner) {
         for (int64_t j = 0; j < inner; j += VL)
-            softmax_columns(x + j, y + j, n, inner, inner - j < VL ? inner - j : 0, LOG);
+            softmax_columns(x + j, y + j, n, inner, inner - j < VL ? inner - j : 0, log);
     }
-}
-
-INTERLEAVED static void softmax(const float *x, float *y, int64_t rows, int64_t n, int64_t inner, int log)
-{
-    if (log)
-        softmax_kind(x, y, rows, n, inner, 1);
-    else
-        softmax_kind(x, y, rows, n, inner, 0);
 }

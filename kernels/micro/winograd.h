@@ -46,8 +46,8 @@ INLINE void output_1d(const int SIZE, const vf *m, vf *y)
     y[3] = (float)(0.5 * ROOT_HALF) * difference1 + ((float)(2 * ROOT_TWO) * difference2 + m[5]);
 }
 
-/* WHOLE: the tile lies inside the picture and there is a full vector of channels. */
-INLINE void input_tile(const tn_winograd_input *t, int64_t c, const int SIZE, const int WHOLE)
+/* One vector of channels of a tile whose element (i, j) lies at x + i row + j ld. */
+INLINE void input_vector(const float *from, int64_t row, int64_t ld, float *to, int64_t stride, const int SIZE)
 {
     enum { E = MAX_E };
     vf half[E][E];
@@ -56,13 +56,7 @@ INLINE void input_tile(const tn_winograd_input *t, int64_t c, const int SIZE, co
     {
         vf x[E], v[E];
         UNROLL for (int i = 0; i < e; i++)
-        {
-            const float *p = t->x + i * t->row + j * t->ld + c;
-            if (WHOLE)
-                x[i] = vf_load(p);
-            else
-                x[i] = i >= t->y0 && i < t->y1 && j >= t->x0 && j < t->x1 ? tile_read(p, t->channels - c) : (vf){0};
-        }
+            x[i] = vf_load(from + i * row + j * ld);
         input_1d(SIZE, x, v);
         UNROLL for (int i = 0; i < e; i++)
             half[i][j] = v[i];
@@ -72,19 +66,34 @@ INLINE void input_tile(const tn_winograd_input *t, int64_t c, const int SIZE, co
         vf v[E];
         input_1d(SIZE, half[i], v);
         UNROLL for (int j = 0; j < e; j++)
-            vf_store(t->v + (i * e + j) * t->stride + c, v[j]);
+            vf_store(to + (i * e + j) * stride, v[j]);
     }
 }
 
+/* A tile that is not inside the picture, or has few channels, goes through a copy filled up with zeros: a second form of the
+   transform would be as large as the first. */
 INLINE void input_channels(const tn_winograd_input *t, const int SIZE)
 {
-    const int inside = t->y0 == 0 && t->x0 == 0 && t->y1 == SIZE + 2 && t->x1 == SIZE + 2;
-    int64_t c = 0;
-    if (inside && t->channels >= VL)    /* at the end a whole vector again, which begins in what is done already */
-        for (; c < t->channels; c += VL)
-            input_tile(t, c + VL <= t->channels ? c : t->channels - VL, SIZE, 1);
-    for (; c < t->channels; c += VL)
-        input_tile(t, c, SIZE, 0);
+    const int e = SIZE + 2, inside = t->y0 == 0 && t->x0 == 0 && t->y1 == e && t->x1 == e && t->channels >= VL;
+    vf copy[MAX_E][MAX_E];
+    if (!inside)
+        memset(copy, 0, sizeof copy);
+    for (int64_t c = 0; c < t->channels; c += VL) {
+        int64_t at = c, row = t->row, ld = t->ld;
+        const float *from = t->x;
+        if (inside) {       /* at the end a whole vector again, which begins in what is done already */
+            at = c + VL <= t->channels ? c : t->channels - VL;
+            from += at;
+        } else {
+            for (int64_t i = t->y0; i < t->y1; i++)
+                for (int64_t j = t->x0; j < t->x1; j++)
+                    copy[i][j] = tile_read(t->x + i * t->row + j * t->ld + c, t->channels - c);
+            from = (const float *)copy;
+            row = MAX_E * VL;
+            ld = VL;
+        }
+        input_vector(from, row, ld, t->v + at, t->stride, SIZE);
+    }
 }
 
 static void winograd_input(const tn_winograd_input *t, int size)
@@ -95,59 +104,72 @@ static void winograd_input(const tn_winograd_input *t, int size)
         input_channels(t, 2);
 }
 
-/* WHOLE: every output exists, and there is a full vector of channels. */
-INLINE void output_tile(const tn_winograd_output *t, int64_t c, const int SIZE, const int WHOLE)
+/* A tile of outputs, or of what is added to them: element (i, j) at p + i row + j ld. */
+typedef struct output_place {
+    float *p;
+    int64_t row, ld;
+} output_place;
+
+/* One vector of channels of a whole tile; added->p may be NULL. */
+INLINE void output_vector(const float *m, int64_t stride, vf bias, const output_place *added, const output_place *to, vf lo,
+                          vf hi, const int SIZE)
 {
     vf half[MAX_SIZE][MAX_E], y[MAX_SIZE * MAX_SIZE];
     const int e = SIZE + 2;
-    const int64_t left = WHOLE ? VL : t->channels - c;
-    const vf lo = vf_set1(t->epilogue.lo), hi = vf_set1(t->epilogue.hi);
-    const vf bias = t->bias ? tile_read(t->bias + c, left) : (vf){0};
     UNROLL for (int j = 0; j < e; j++)
     {
-        vf m[MAX_E], v[MAX_SIZE];
+        vf x[MAX_E], v[MAX_SIZE];
         UNROLL for (int i = 0; i < e; i++)
-            m[i] = vf_load(t->m + (i * e + j) * t->stride + c);
-        output_1d(SIZE, m, v);
+            x[i] = vf_load(m + (i * e + j) * stride);
+        output_1d(SIZE, x, v);
         UNROLL for (int i = 0; i < SIZE; i++)
             half[i][j] = v[i];
     }
     UNROLL for (int i = 0; i < SIZE; i++)
+        output_1d(SIZE, half[i], y + i * SIZE);
+    UNROLL for (int k = 0; k < SIZE * SIZE; k++)
     {
-        vf *row = y + i * SIZE;
-        output_1d(SIZE, half[i], row);
-        UNROLL for (int j = 0; j < SIZE; j++)
-        {
-            row[j] += bias;
-            if (t->residual && (WHOLE || (i < t->rows && j < t->columns)))
-                row[j] += tile_read(t->residual + i * t->residual_row + j * t->ld_residual + c, left);
-            row[j] = vf_clamp(row[j], lo, hi);
-        }
+        y[k] += bias;
+        if (added->p)
+            y[k] += vf_load(added->p + k / SIZE * added->row + k % SIZE * added->ld);
+        y[k] = vf_clamp(y[k], lo, hi);
     }
-    if (WHOLE && t->epilogue.function <= TN_CLIP) {
-        UNROLL for (int i = 0; i < SIZE * SIZE; i++)
-            vf_store(t->y + i / SIZE * t->y_row + i % SIZE * t->ldy + c, y[i]);
-        return;
-    }
-    vf z[MAX_SIZE * MAX_SIZE];      /* not y, which can stay in registers above */
-    UNROLL for (int i = 0; i < SIZE * SIZE; i++)
-        z[i] = y[i];
-    if (t->epilogue.function > TN_CLIP)
-        unary(t->epilogue.function, t->epilogue.alpha, t->epilogue.beta, (const float *)z, (float *)z, SIZE * SIZE * VL);
-    for (int i = 0; i < (WHOLE ? SIZE : t->rows); i++)
-        for (int j = 0; j < (WHOLE ? SIZE : t->columns); j++)
-            tile_write(t->y + i * t->y_row + j * t->ldy + c, z[i * SIZE + j], left);
+    UNROLL for (int k = 0; k < SIZE * SIZE; k++)
+        vf_store(to->p + k / SIZE * to->row + k % SIZE * to->ld, y[k]);
 }
 
+/* A tile that is cut off, or to whose outputs a function is applied, goes through a copy, as the inputs do. */
 INLINE void output_channels(const tn_winograd_output *t, const int SIZE)
 {
-    int64_t c = 0;
-    const int again = t->channels >= VL && t->residual != t->y;     /* as for inputs; a residual in y would be gone */
-    if (t->rows == SIZE && t->columns == SIZE)
-        for (; c + VL <= t->channels || (again && c < t->channels); c += VL)
-            output_tile(t, c + VL <= t->channels ? c : t->channels - VL, SIZE, 1);
-    for (; c < t->channels; c += VL)
-        output_tile(t, c, SIZE, 0);
+    const int64_t row = SIZE * VL;
+    const int function = t->epilogue.function > TN_CLIP, all = t->rows == SIZE && t->columns == SIZE;
+    const int again = all && t->channels >= VL && t->residual != t->y;     /* as for inputs; a residual in y would be gone */
+    const vf lo = vf_set1(t->epilogue.lo), hi = vf_set1(t->epilogue.hi);
+    vf outputs[MAX_SIZE * MAX_SIZE], residuals[MAX_SIZE * MAX_SIZE];
+    for (int64_t at = 0; at < t->channels; at += VL) {
+        const int64_t c = again && at + VL > t->channels ? t->channels - VL : at, left = t->channels - c;
+        const int whole = all && left >= VL;
+        output_place to = {t->y + c, t->y_row, t->ldy}, added = {NULL, t->residual_row, t->ld_residual};
+        if (t->residual)
+            added.p = (float *)t->residual + c;
+        if (t->residual && !whole) {
+            memset(residuals, 0, sizeof residuals);
+            for (int64_t i = 0; i < t->rows; i++)
+                for (int64_t j = 0; j < t->columns; j++)
+                    residuals[i * SIZE + j] = tile_read(added.p + i * added.row + j * added.ld, left);
+            added = (output_place){(float *)residuals, row, VL};
+        }
+        if (!whole || function)
+            to = (output_place){(float *)outputs, row, VL};
+        output_vector(t->m + c, t->stride, t->bias ? tile_read(t->bias + c, left) : (vf){0}, &added, &to, lo, hi, SIZE);
+        if (whole && !function)
+            continue;
+        if (function)
+            unary(t->epilogue.function, t->epilogue.alpha, t->epilogue.beta, to.p, to.p, SIZE * SIZE * VL);
+        for (int64_t i = 0; i < t->rows; i++)
+            for (int64_t j = 0; j < t->columns; j++)
+                tile_write(t->y + i * t->y_row + j * t->ldy + c, outputs[i * SIZE + j], left);
+    }
 }
 
 static void winograd_output(const tn_winograd_output *t, int size)
