@@ -249,6 +249,18 @@ cdef extern from "step.h":
     void tn_run_job(tn_job job, void *argument, int threads) nogil
     void tn_barrier(tn_team *team) nogil
 
+
+cdef class Bytes:
+    """A buffer of another object, contiguous, held as long as this lives."""
+    cdef Py_buffer view
+
+    def __cinit__(self, buffer, int flags, /):
+        PyObject_GetBuffer(buffer, &self.view, flags)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+
+
 # name -> (address of the kernel, bytes and names of its parameters); what `_parameters` made of the names
 cdef dict _KERNELS = {}
 cdef dict _PARAMETERS = {}

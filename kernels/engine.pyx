@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """The compiled half: kernels, and the program that runs a network's steps in one call without the GIL.
 
 Layers are in the included files, one per family; their register tiles are C (micro/).  See README.md here."""

@@ -1,7 +1,7 @@
 # Program: the flat list of steps.  Arena: the memory of one run.
 
 from cpython.buffer cimport PyBuffer_FillInfo
-from cpython.exc cimport PyErr_SetFromErrno
+from cpython.exc cimport PyErr_NewException, PyErr_SetFromErrno
 from libc.stdlib cimport free, malloc, realloc
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -101,14 +101,10 @@ def levels() -> list:
         i += 1
 
 
-def span(buffer) -> tuple:
+def span(buffer, /) -> tuple:
     """(address, bytes) of a contiguous buffer."""
-    cdef Py_buffer view
-    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
-    try:
-        return <size_t>view.buf, view.len
-    finally:
-        PyBuffer_Release(&view)
+    cdef Bytes whole = Bytes(buffer, PyBUF_SIMPLE)
+    return <size_t>whole.view.buf, whole.view.len
 
 
 cdef struct Sum:
@@ -127,27 +123,22 @@ cdef void sum_job(void *argument, int thread, int threads, tn_team *team) noexce
     job.total[thread] = tn_sum(job.data + 8 * first, last - first)
 
 
-def sum_words(buffer, int threads) -> int:
+def sum_words(buffer, int threads, /) -> int:
     """The buffer as little-endian 64-bit words, the last one filled up with zero bytes: their sum modulo 2^64."""
-    cdef Py_buffer view
+    cdef Bytes whole = Bytes(buffer, PyBUF_SIMPLE)
     cdef Sum job
-    cdef uint64_t total = 0, rest
+    cdef uint64_t total = 0, rest = 0
     cdef int i
-    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
-    try:
-        job.data = <const char *>view.buf
-        job.words = view.len // 8
-        memset(job.total, 0, sizeof(job.total))
-        with nogil:
-            tn_run_job(sum_job, &job, threads)
-        for i in range(64):
-            total += job.total[i]
-        rest = 0
-        for i in range(view.len % 8):
-            rest |= <uint64_t><uint8_t>job.data[8 * job.words + i] << 8 * i
-        return total + rest
-    finally:
-        PyBuffer_Release(&view)
+    job.data = <const char *>whole.view.buf
+    job.words = whole.view.len // 8
+    memset(job.total, 0, sizeof(job.total))
+    with nogil:
+        tn_run_job(sum_job, &job, threads)
+    for i in range(64):
+        total += job.total[i]
+    for i in range(whole.view.len % 8):
+        rest |= <uint64_t><uint8_t>job.data[8 * job.words + i] << 8 * i
+    return total + rest
 
 
 cdef class Mapping:
@@ -156,7 +147,7 @@ cdef class Mapping:
     cdef void *memory
     cdef Py_ssize_t nbytes
 
-    def __cinit__(self, int descriptor, Py_ssize_t nbytes):
+    def __cinit__(self, int descriptor, Py_ssize_t nbytes, /):
         self.memory = mmap(NULL, nbytes, PROT_READ, MAP_SHARED, descriptor, 0)
         if self.memory == MAP_FAILED:
             self.memory = NULL
@@ -181,7 +172,7 @@ cdef class Arena:
     cdef Py_ssize_t shape[1]
     cdef Py_ssize_t stride[1]
 
-    def __cinit__(self, int64_t nbytes):
+    def __cinit__(self, int64_t nbytes, /):
         if nbytes < 0:
             raise ValueError("an arena cannot have a negative size")
         if nbytes != <Py_ssize_t>nbytes:    # 32-bit processors
@@ -213,13 +204,9 @@ cdef class Arena:
         pass
 
 
-class StepError(RuntimeError):
-    """A kernel reported a failure; `step` is the step's number in the program, `status` what the kernel returned."""
-
-    def __init__(self, step, status):
-        super().__init__(f"step {step} failed with status {status}")
-        self.step = step
-        self.status = status
+# Not a class statement, which brings Cython's functions with all their attributes into the module.
+StepError = PyErr_NewException("tinynet.kernels.engine.StepError", RuntimeError, {
+    "__doc__": "A kernel reported a failure; args: the step's number in the program, what the kernel returned."})
 
 
 cdef struct Job:
@@ -294,7 +281,7 @@ cdef inline void run_alone(Job *job, int64_t i) noexcept nogil:
         job.failed = i
 
 
-def multiply_add(str isa, int64_t n) -> int:
+def multiply_add(str isa, int64_t n, /) -> int:
     """n turns of multiply-adds in registers: what a benchmark measures the peak with.  Floating-point operations done."""
     name = isa.encode()
     cdef const tn_micro *micro = tn_micro_find(name)
@@ -303,7 +290,7 @@ def multiply_add(str isa, int64_t n) -> int:
     return micro.multiply_add(n)
 
 
-def multiply_add_int8(str isa, int64_t n) -> int:
+def multiply_add_int8(str isa, int64_t n, /) -> int:
     """The same for integers: multiply-accumulates of 8-bit numbers (16-bit ones where there is no dot product) done."""
     name = isa.encode()
     cdef const tn_int8 *int8 = tn_int8_find(name)
@@ -312,7 +299,7 @@ def multiply_add_int8(str isa, int64_t n) -> int:
     return int8.multiply_add(n)
 
 
-def vector_floats(str isa) -> int:
+def vector_floats(str isa, /) -> int:
     name = isa.encode()
     cdef const tn_micro *micro = tn_micro_find(name)
     if micro == NULL:
@@ -320,7 +307,7 @@ def vector_floats(str isa) -> int:
     return micro.vector_floats
 
 
-def packed_params(str kernel, dict params) -> bytes:
+def packed_params(str kernel, dict params, /) -> bytes:
     """A kernel's parameters as its struct lies in memory, for a kernel that runs another one's work as a part of its own."""
     cdef int64_t[TN_MAX_PARAMS] out
     write_params(kernel, params, out)
@@ -350,7 +337,7 @@ cdef class Program:
     cdef const tn_int8 *int8
     cdef readonly str isa
 
-    def __cinit__(self, str isa):
+    def __cinit__(self, str isa, /):
         name = isa.encode()
         self.micro = tn_micro_find(name)
         self.int8 = tn_int8_find(name)
@@ -361,7 +348,7 @@ cdef class Program:
     def __dealloc__(self):
         free(self.steps)
 
-    def add(self, str kernel, list operands, dict params, bint parallel) -> int:
+    def add(self, str kernel, list operands, dict params, bint parallel, /) -> int:
         """Append a step and return its number.  operands: (space, byte offset) or None each."""
         if kernel not in _KERNELS:
             raise ValueError(f"no kernel is called {kernel!r}")
@@ -396,7 +383,7 @@ cdef class Program:
         self.room = room
         return 0
 
-    def run(self, int64_t first, int64_t last, spaces, int threads, times=None):
+    def run(self, int64_t first, int64_t last, spaces, int threads, times=None, /):
         """Run steps [first, last).  spaces: one buffer per memory space; times: a writable buffer of int64 per step to
         which nanoseconds are added.  Raises StepError if a kernel reports a failure."""
         cdef int64_t n = len(spaces), i, held = 0

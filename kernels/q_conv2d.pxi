@@ -182,7 +182,7 @@ _declare("q_conv2d", q_conv2d, sizeof(QConv2dParams),
          "result x_zero y_zero low high small pairs")
 
 
-def int8_level(str isa) -> tuple:
+def int8_level(str isa, /) -> tuple:
     """What a product of bytes wants to know: (rows of A that it copies, 8 bytes per quad; does it take activations as
     x - 128, so that its bias has to make up for it; is it faster if no two products can overflow an int16)."""
     name = isa.encode()

@@ -138,52 +138,40 @@ cdef void q_winograd_weights_job(void *argument, int thread, int threads, tn_tea
                                  j.target + (first * matrices + panel - first) * matrix, wide * matrix, j.size)
 
 
-def has_q_winograd(str isa) -> bool:
+def has_q_winograd(str isa, /) -> bool:
     """Does that level have the transforms of q_conv2d_winograd?"""
     name = isa.encode()
     return tn_int8_find(name).winograd_input != NULL
 
 
-def q_winograd_weights(source, target, int64_t panels, int64_t channels, int size, int64_t block, int threads):
+def q_winograd_weights(source, target, int64_t panels, int64_t channels, int size, int64_t block, int threads, /):
     """Transform 3x3 weights.  source: int8 [panels][3][quads of 3 channels][16][4], as q_conv2d reads them; target, written:
     int16 [E*E * panels * quads of channels * 64] in the order of q_conv2d_winograd for tiles of size x size (2 or 4) and blocks
     of that many panels.  ValueError if a buffer has another length."""
-    cdef Py_buffer s, t
+    cdef Bytes s = Bytes(source, PyBUF_SIMPLE), t = Bytes(target, PyBUF_WRITABLE)
     cdef QWinogradWeights job
     if size not in (2, 4) or block < 1:
         raise ValueError(f"no Winograd weights for size {size}, block {block}")
     job.table = tn_int8_find(b"scalar")
-    PyObject_GetBuffer(source, &s, PyBUF_SIMPLE)
-    try:
-        PyObject_GetBuffer(target, &t, PyBUF_WRITABLE)
-        try:
-            if (s.len != panels * 3 * ((3 * channels + 3) // 4) * 4 * TN_PANEL
-                    or t.len != 2 * (size + 2) * (size + 2) * panels * ((channels + 3) // 4) * 4 * TN_PANEL):
-                raise ValueError(f"{panels} panels of {channels} channels from {s.len} into {t.len} bytes")
-            job.source = <const int8_t *>s.buf
-            job.target = <int16_t *>t.buf
-            job.panels = panels
-            job.channels = channels
-            job.block = block
-            job.size = size
-            with nogil:
-                tn_run_job(q_winograd_weights_job, &job, threads)
-        finally:
-            PyBuffer_Release(&t)
-    finally:
-        PyBuffer_Release(&s)
+    if (s.view.len != panels * 3 * ((3 * channels + 3) // 4) * 4 * TN_PANEL
+            or t.view.len != 2 * (size + 2) * (size + 2) * panels * ((channels + 3) // 4) * 4 * TN_PANEL):
+        raise ValueError(f"{panels} panels of {channels} channels from {s.view.len} into {t.view.len} bytes")
+    job.source = <const int8_t *>s.view.buf
+    job.target = <int16_t *>t.view.buf
+    job.panels = panels
+    job.channels = channels
+    job.block = block
+    job.size = size
+    with nogil:
+        tn_run_job(q_winograd_weights_job, &job, threads)
 
 
-def q_winograd_reach(source, int64_t panels) -> int:
+def q_winograd_reach(source, int64_t panels, /) -> int:
     """The largest sum of weights of one sign that an output has; source: int8 [panels][quads][16][4]."""
-    cdef Py_buffer s
+    cdef Bytes s = Bytes(source, PyBUF_SIMPLE)
     cdef int64_t most
-    PyObject_GetBuffer(source, &s, PyBUF_SIMPLE)
-    try:
-        if panels < 1 or s.len % (4 * TN_PANEL * panels):
-            raise ValueError(f"{panels} panels in {s.len} bytes")
-        with nogil:
-            most = tn_int8_find(b"scalar").winograd_reach(<const int8_t *>s.buf, panels, s.len // (4 * TN_PANEL * panels))
-        return most
-    finally:
-        PyBuffer_Release(&s)
+    if panels < 1 or s.view.len % (4 * TN_PANEL * panels):
+        raise ValueError(f"{panels} panels in {s.view.len} bytes")
+    with nogil:
+        most = tn_int8_find(b"scalar").winograd_reach(<const int8_t *>s.view.buf, panels, s.view.len // (4 * TN_PANEL * panels))
+    return most

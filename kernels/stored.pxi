@@ -30,27 +30,19 @@ cdef void expand_job(void *argument, int thread, int threads, tn_team *team) noe
         row += count
 
 
-def expand_weights(source, target, int64_t panels, int64_t columns, int threads):
+def expand_weights(source, target, int64_t panels, int64_t columns, int threads, /):
     """Write float32 into `target`.  panels 0: source is float16 [columns], target float32 [columns].  Else source is float32
     [panels][16], the scales, then int8 [panels][columns][16], and target float32 [panels][columns][16].  ValueError if a
     buffer has another length."""
-    cdef Py_buffer s, t
+    cdef Bytes s = Bytes(source, PyBUF_SIMPLE), t = Bytes(target, PyBUF_WRITABLE)
     cdef Expand job
     cdef int64_t elements = panels * columns * TN_PANEL if panels else columns
-    PyObject_GetBuffer(source, &s, PyBUF_SIMPLE)
-    try:
-        PyObject_GetBuffer(target, &t, PyBUF_WRITABLE)
-        try:
-            if s.len != (4 * panels * TN_PANEL + elements if panels else 2 * elements) or t.len != 4 * elements:
-                raise ValueError(f"{panels} panels of {columns} columns from {s.len} into {t.len} bytes")
-            job.source = <const char *>s.buf + 4 * panels * TN_PANEL
-            job.scale = <const float *>s.buf if panels else NULL
-            job.target = <float *>t.buf
-            job.panels = panels
-            job.columns = columns
-            with nogil:
-                tn_run_job(expand_job, &job, threads)
-        finally:
-            PyBuffer_Release(&t)
-    finally:
-        PyBuffer_Release(&s)
+    if s.view.len != (4 * panels * TN_PANEL + elements if panels else 2 * elements) or t.view.len != 4 * elements:
+        raise ValueError(f"{panels} panels of {columns} columns from {s.view.len} into {t.view.len} bytes")
+    job.source = <const char *>s.view.buf + 4 * panels * TN_PANEL
+    job.scale = <const float *>s.view.buf if panels else NULL
+    job.target = <float *>t.view.buf
+    job.panels = panels
+    job.columns = columns
+    with nogil:
+        tn_run_job(expand_job, &job, threads)

@@ -192,30 +192,22 @@ cdef void winograd_weights_job(void *argument, int thread, int threads, tn_team 
         row += count
 
 
-def winograd_weights(str isa, source, target, int64_t panels, int64_t channels, int size, int64_t block, int threads):
+def winograd_weights(str isa, source, target, int64_t panels, int64_t channels, int size, int64_t block, int threads, /):
     """Transform 3x3 weights.  source: float32 [panels][9][channels][16]; target, written: [E*E * panels * channels * 16] in the
     order of conv2d_winograd_f32 for tiles of size x size (2 or 4) and blocks of that many panels.  ValueError if a
     buffer has another length."""
-    cdef Py_buffer s, t
+    cdef Bytes s = Bytes(source, PyBUF_SIMPLE), t = Bytes(target, PyBUF_WRITABLE)
     cdef WinogradWeights job
     job.micro = tn_micro_find(isa.encode())
     if job.micro == NULL or size not in (2, 4) or block < 1:
         raise ValueError(f"no Winograd weights for level {isa!r}, size {size}, block {block}")
-    PyObject_GetBuffer(source, &s, PyBUF_SIMPLE)
-    try:
-        PyObject_GetBuffer(target, &t, PyBUF_WRITABLE)
-        try:
-            if s.len != 4 * panels * channels * 9 * TN_PANEL or t.len != s.len // 9 * (size + 2) * (size + 2):
-                raise ValueError(f"{panels} panels of {channels} channels from {s.len} into {t.len} bytes")
-            job.source = <const float *>s.buf
-            job.target = <float *>t.buf
-            job.panels = panels
-            job.channels = channels
-            job.block = block
-            job.size = size
-            with nogil:
-                tn_run_job(winograd_weights_job, &job, threads)
-        finally:
-            PyBuffer_Release(&t)
-    finally:
-        PyBuffer_Release(&s)
+    if s.view.len != 4 * panels * channels * 9 * TN_PANEL or t.view.len != s.view.len // 9 * (size + 2) * (size + 2):
+        raise ValueError(f"{panels} panels of {channels} channels from {s.view.len} into {t.view.len} bytes")
+    job.source = <const float *>s.view.buf
+    job.target = <float *>t.view.buf
+    job.panels = panels
+    job.channels = channels
+    job.block = block
+    job.size = size
+    with nogil:
+        tn_run_job(winograd_weights_job, &job, threads)

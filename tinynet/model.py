@@ -283,10 +283,11 @@ class Model:
         try:
             self.plan.program.run(first, last, spaces, self._run_threads, times)
         except engine.StepError as error:
-            node = [step for step in self.plan.steps if step.kernel != "python"][error.step].node
+            number, status = error.args
+            node = [step for step in self.plan.steps if step.kernel != "python"][number].node
             if "." in node.op:
                 raise LayerError(f"{self.meta.label}: node {node.name!r} ({node.op}): its kernel returned status "
-                                 f"{error.status}") from None
+                                 f"{status}") from None
             tensors = [self.graph.tensors[name] for name in node.inputs]
             failure = ops.make(node.op, node.attrs).failure(*(ops.Spec(t.shape, t.dtype) for t in tensors))
             raise InputError(f"{self.meta.label}: node {node.name!r} ({node.op}): {failure}") from None
