@@ -32,9 +32,13 @@ cdef void pad_rows(const Conv2dParams *p, const float *x, float *to, int64_t beg
     cdef int64_t empty = min(p.pad_left, p.padded_width), used = min(p.width, p.padded_width - empty)
     cdef int64_t left = empty * p.channels
     cdef const float *source
+    n = begin // p.padded_height
+    iy = begin - n * p.padded_height - p.pad_top - 1
     for row in range(begin, end):
-        n = row // p.padded_height
-        iy = row - n * p.padded_height - p.pad_top
+        iy += 1
+        if iy == p.padded_height - p.pad_top:
+            iy = -p.pad_top
+            n += 1
         if iy < 0 or iy >= p.height:
             memset(to, 0, row_floats * sizeof(float))
             to += row_floats
@@ -109,9 +113,13 @@ cdef void gray_product(const Conv2dParams *p, const float *x, const float *w, co
                        int64_t row_begin, int64_t row_end, tn_context *c) noexcept nogil:
     """`product` of a picture of one channel with few filters at stride 1, row by row."""
     cdef float results[TN_GRAY_FILTERS * GRAY_PIXELS]
-    cdef const float *corner
     cdef tn_gray t
     cdef int64_t m = row_begin, first = row_begin
+    # walked along: a division for each row takes as long as a quarter of a row of 28 pixels
+    cdef int64_t height = p.padded_height if p.padded_height else p.height
+    cdef int64_t width = p.padded_width if p.padded_height else p.width
+    cdef int64_t ox = m % p.out_width, oy = m // p.out_width % p.out_height
+    cdef const float *row = x + (m // (p.out_width * p.out_height) * height + oy * p.stride_h) * width
     t.run = parts + 3
     t.runs = parts[1]
     t.w = w
@@ -122,12 +130,19 @@ cdef void gray_product(const Conv2dParams *p, const float *x, const float *w, co
     t.lo = <float>p.lo
     t.hi = <float>p.hi
     while m < row_end:
-        row_addresses(p, x, m, 1, &corner)
-        t.x = corner
-        t.pixels = min(min(p.out_width - m % p.out_width, row_end - m), GRAY_PIXELS)
+        t.x = row + ox
+        t.pixels = min(min(p.out_width - ox, row_end - m), GRAY_PIXELS)
         c.micro.gray(&t)
         c.micro.transpose(results, GRAY_PIXELS, y + m * p.ldy, p.ldy, p.group_out, t.pixels)
         m += t.pixels
+        ox += t.pixels
+        if ox == p.out_width:
+            ox = 0
+            oy += 1
+            row += p.stride_h * width
+            if oy == p.out_height:
+                oy = 0
+                row += (height - p.out_height * p.stride_h) * width
         if p.function > TN_CLIP and (m - first >= BLOCK_ROWS or m == row_end):
             activate(p, c, y + first * p.ldy, m - first, 0, 1)
             first = m
@@ -275,37 +290,71 @@ cdef struct Col2imParams:
     double lo, hi, alpha, beta
 
 
+cdef void add_columns(const Col2imParams *p, const float *columns, const float *bias, float *y, int64_t begin, int64_t end,
+                      tn_context *c) noexcept nogil:
+    """Pixels [begin, end) of one output row: what one row of taps adds.  columns: of its first input pixel; bias: what the sums
+    begin with, or NULL if they have begun."""
+    cdef tn_epilogue none = epilogue(0, -INF, INF, 0, 0)
+    # Without dilation every stride_w-th tap reaches a pixel, from input pixels one before the other.
+    cdef bint dense = p.dilation_w == 1
+    cdef int64_t step = p.stride_w if dense else 1, first = (begin + p.pad_left) % p.stride_w if dense else 0
+    cdef int64_t last = (begin + p.pad_left) // p.stride_w, pixel = p.kh * p.kw * p.channels
+    cdef int64_t ox, kx, ix, at
+    cdef const float *sum
+    cdef float *to = y + begin * p.ldy
+    for ox in range(begin, end):
+        sum = to if bias == NULL else bias
+        ix = last + 1
+        kx = first
+        while kx < p.kw:
+            if dense:
+                ix -= 1
+            else:
+                at = ox + p.pad_left - kx * p.dilation_w
+                ix = -1 if at % p.stride_w else at // p.stride_w
+            if 0 <= ix < p.width:
+                c.micro.binary(TN_ADD, sum, 1, columns + ix * pixel + kx * p.channels, 1, to, p.channels, &none)
+                sum = to
+            kx += step
+        if sum == bias:
+            memcpy(to, bias, p.channels * sizeof(float))
+        to += p.ldy
+        first += dense
+        if first == p.stride_w and dense:
+            first = 0
+            last += 1
+
+
 cdef int col2im_f32(const tn_step *s, tn_context *c) noexcept nogil:
     cdef const Col2imParams *p = <const Col2imParams *>s.param
     cdef const float *columns = floats(s, c, 0)
     cdef const float *bias = floats(s, c, 1)
     cdef float *y = floats(s, c, 2)
-    cdef tn_epilogue none = epilogue(0, -INF, INF, 0, 0)
-    cdef tn_epilogue last = epilogue(p.function, p.lo, p.hi, p.alpha, p.beta)
-    cdef int64_t begin, end, row, n, oy, ox, ky, kx, iy, ix
-    cdef float *to
-    cdef const float *source
-    my_part(c, p.batch * p.out_height, 1, &begin, &end)
-    for row in range(begin, end):
+    cdef int64_t begin, end, row, n, oy, ky, iy, first, past
+    cdef bint started
+    my_part(c, p.batch * p.out_height * p.out_width, 1, &begin, &end)
+    if begin == end:
+        return 0
+    for row in range(begin // p.out_width, (end - 1) // p.out_width + 1):
         n = row // p.out_height
         oy = row - n * p.out_height
-        for ox in range(p.out_width):
-            to = y + (row * p.out_width + ox) * p.ldy
-            memcpy(to, bias, p.channels * sizeof(float))
-            for ky in range(p.kh):
-                iy = oy + p.pad_top - ky * p.dilation_h
-                if iy < 0 or iy % p.stride_h or iy // p.stride_h >= p.height:
-                    continue
-                for kx in range(p.kw):
-                    ix = ox + p.pad_left - kx * p.dilation_w
-                    if ix < 0 or ix % p.stride_w or ix // p.stride_w >= p.width:
-                        continue
-                    source = columns + (((n * p.height + iy // p.stride_h) * p.width + ix // p.stride_w)
-                                        * p.kh * p.kw + ky * p.kw + kx) * p.channels
-                    c.micro.binary(TN_ADD, to, 1, source, 1, to, p.channels, &none)
-            c.micro.unary(<tn_function>TN_CLIP, last.lo, last.hi, to, to, p.channels)
-            if p.function > TN_CLIP:
-                c.micro.unary(<tn_function>p.function, last.alpha, last.beta, to, to, p.channels)
+        first = max(begin - row * p.out_width, 0)
+        past = min(end - row * p.out_width, p.out_width)
+        started = False
+        for ky in range(p.kh):
+            iy = oy + p.pad_top - ky * p.dilation_h
+            if iy >= 0 and iy % p.stride_h == 0 and iy // p.stride_h < p.height:
+                add_columns(p, columns + ((n * p.height + iy // p.stride_h) * p.width * p.kh + ky) * p.kw * p.channels,
+                            NULL if started else bias, y + row * p.out_width * p.ldy, first, past, c)
+                started = True
+        if not started:
+            for ky in range(first, past):
+                memcpy(y + (row * p.out_width + ky) * p.ldy, bias, p.channels * sizeof(float))
+    first = (end - begin) * p.channels if p.ldy == p.channels else p.channels
+    for row in range(begin, begin + 1 if p.ldy == p.channels else end):
+        c.micro.unary(<tn_function>TN_CLIP, <float>p.lo, <float>p.hi, y + row * p.ldy, y + row * p.ldy, first)
+        if p.function > TN_CLIP:
+            c.micro.unary(<tn_function>p.function, <float>p.alpha, <float>p.beta, y + row * p.ldy, y + row * p.ldy, first)
     return 0
 
 

@@ -144,6 +144,33 @@ enum { NEAR_STEPS = 8 };
         for (int64_t r = 0; r < t->runs; r++) {                                                                       \
             int64_t k = t->run[2 * r];                                                                                \
             const int64_t end = k + t->run[2 * r + 1], turns = end - (TURN - 1);                                      \
+            if (VL == 16 && P == 1) { /* what is broadcast is used once: an operand of the FMA, if its row's pointer walks */ \
+                const float *at[M];                                                                                   \
+                UNROLL for (int i = 0; i < M; i++)                                                                    \
+                    at[i] = a[i] + k;                                                                                 \
+                for (; k + 1 < end; k += 2) {                                                                         \
+                    if (ahead) {                                                                                      \
+                        __builtin_prefetch(ahead, 0, 2);                                                              \
+                        __builtin_prefetch(ahead + TN_PANEL, 0, 2);                                                   \
+                        ahead += 2 * TN_PANEL;                                                                        \
+                    }                                                                                                 \
+                    UNROLL for (int u = 0; u < 2; u++)                                                                \
+                        UNROLL for (int i = 0; i < M; i++)                                                            \
+                            acc[i][0] += vf_load(b[0] + u * TN_PANEL) * vf_set1(at[i][u]);                            \
+                    TILE_ADVANCE(P, 2)                                                                                \
+                    UNROLL for (int i = 0; i < M; i++)                                                                \
+                    {                                                                                                 \
+                        at[i] += 2;                                                                                   \
+                        __asm__("" : "+r"(at[i]));                                                                    \
+                    }                                                                                                 \
+                }                                                                                                     \
+                if (k < end) {                                                                                        \
+                    UNROLL for (int i = 0; i < M; i++)                                                                \
+                        acc[i][0] += vf_load(b[0]) * vf_set1(*at[i]);                                                 \
+                    TILE_ADVANCE(P, 1)                                                                                \
+                }                                                                                                     \
+                continue;                                                                                             \
+            }                                                                                                         \
             if (ahead)                                                                                                \
                 for (; k < turns; k += TURN, ahead += TURN * TN_PANEL) {                                              \
                     UNROLL for (int u = 0; u < TURN; u++)                                                             \

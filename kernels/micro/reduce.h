@@ -49,9 +49,35 @@ INLINE void pool_vectors(tn_reduction r, const float *x, int64_t ny, int64_t ld_
     }
 }
 
+/* The same for windows of 2x2, most of all: without loops around so few additions. */
+INLINE void pool_four(tn_reduction r, const float *x, int64_t ld_y, int64_t ld_x, float *y, float factor, int64_t part)
+{
+    vf acc = pool_start(r);
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        const float *p = x + i / 2 * ld_y + i % 2 * ld_x;
+        acc = pool_combine(r, acc, part ? vf_load_part(p, part) : vf_load(p));
+    }
+    acc *= factor;
+    if (part)
+        vf_store_part(y, acc, part);
+    else
+        vf_store(y, acc);
+}
+
 INLINE void pool_kind(tn_reduction r, const float *x, int64_t ny, int64_t ld_y, int64_t nx, int64_t ld_x, float *y,
                       int64_t channels, float factor, int64_t windows, int64_t x_step, int64_t y_step)
 {
+    if ((r == TN_MAX || r == TN_SUM) && ny == 2 && nx == 2 && channels < 4 * VL) {
+        const int64_t whole = channels / VL * VL;
+        for (; windows > 0; windows--, x += x_step, y += y_step) {
+            for (int64_t c = 0; c < whole; c += VL)
+                pool_four(r, x + c, ld_y, ld_x, y + c, factor, 0);
+            if (whole < channels)
+                pool_four(r, x + whole, ld_y, ld_x, y + whole, factor, channels - whole);
+        }
+        return;
+    }
     for (; windows > 0; windows--, x += x_step, y += y_step) {
         int64_t c = 0;
         for (; c + 4 * VL <= channels; c += 4 * VL)
