@@ -238,7 +238,7 @@ cdef extern from "step.h":
     ctypedef int (*tn_kernel)(const tn_step *, tn_context *) noexcept nogil
     ctypedef struct tn_step:
         tn_kernel kernel
-        int32_t parallel
+        int64_t patience
         int32_t space[12]
         int64_t offset[12]
         int64_t param[40]
@@ -246,6 +246,10 @@ cdef extern from "step.h":
     const tn_int8 *tn_int8_find(const char *name) nogil
     const char *tn_level(int i, int *usable, const char **floats) nogil
     ctypedef void (*tn_job)(void *, int, int, tn_team *) noexcept nogil
+    int tn_call_crew(int threads, int64_t patience) nogil
+    void tn_region(tn_job job, void *argument, int64_t patience) nogil
+    void tn_dismiss_crew() nogil
+    tn_team *tn_team_of_one() nogil
     void tn_run_job(tn_job job, void *argument, int threads) nogil
     void tn_barrier(tn_team *team) nogil
 

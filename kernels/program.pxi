@@ -216,69 +216,57 @@ cdef struct Job:
     const tn_micro *micro
     const tn_int8 *int8
     int64_t *times        # [last - first] nanoseconds, or NULL
+    int64_t step          # that runs now
     int status            # first failure
     int64_t failed
 
 
-cdef void run_steps(void *argument, int thread, int threads, tn_team *team) noexcept nogil:
-    """What each thread of the team does.  Split steps end with a barrier; a run of small steps is done by thread 0
-    alone, with one barrier before the next split step."""
-    cdef Job *job = <Job *>argument
-    cdef tn_context mine, alone
-    cdef int64_t i, started = 0
-    cdef int status
-    cdef bint pending = False      # thread 0 has done steps that the others have not waited for
-    mine.base = job.base
-    mine.micro = job.micro
-    mine.int8 = job.int8
-    mine.thread = thread
-    mine.threads = threads
-    mine.team = team
-    for i in range(job.first, job.last):
-        if job.times != NULL and thread == 0:
-            started = tn_nanoseconds()
-        if threads > 1 and not job.steps[i].parallel:
-            if thread == 0:
-                run_alone(job, i)
-            pending = True
-        else:
-            if pending:
-                tn_barrier(team)
-                pending = False
-            status = job.steps[i].kernel(&job.steps[i], &mine)
-            if status and job.status == 0:
-                job.status = status
-                job.failed = i
-            tn_barrier(team)
-        if job.times != NULL and thread == 0:
-            job.times[i - job.first] += tn_nanoseconds() - started
-
-
-cdef void single_step(void *argument, int thread, int threads, tn_team *team) noexcept nogil:
-    cdef Job *job = <Job *>argument
+cdef inline tn_context context_of(Job *job, int thread, int threads, tn_team *team) noexcept nogil:
     cdef tn_context c
-    cdef int status
     c.base = job.base
     c.micro = job.micro
     c.int8 = job.int8
-    c.thread = 0
-    c.threads = 1
+    c.thread = thread
+    c.threads = threads
     c.team = team
-    status = job.steps[job.first].kernel(&job.steps[job.first], &c)
+    return c
+
+
+cdef inline void run_step(Job *job, tn_context *c) noexcept nogil:
+    cdef const tn_step *step = &job.steps[job.step]
+    cdef int status = step.kernel(step, c)
     if status and job.status == 0:
         job.status = status
-        job.failed = job.first
+        job.failed = job.step
 
 
-cdef inline void run_alone(Job *job, int64_t i) noexcept nogil:
-    """Step i on this thread with a team of one, so that its barriers are free."""
-    cdef Job one = job[0]
-    one.first = i
-    one.status = 0
-    tn_run_job(single_step, &one, 1)
-    if one.status and job.status == 0:
-        job.status = one.status
-        job.failed = i
+cdef void run_part(void *argument, int thread, int threads, tn_team *team) noexcept nogil:
+    """What each thread of a crew does."""
+    cdef Job *job = <Job *>argument
+    cdef tn_context c = context_of(job, thread, threads, team)
+    run_step(job, &c)
+
+
+cdef void run_steps(Job *job, int threads) noexcept nogil:
+    """Steps [first, last): small ones on this thread, the others on all that have come."""
+    cdef int64_t i, started = 0, patience = 0
+    cdef bint crew
+    cdef tn_context alone = context_of(job, 0, 1, tn_team_of_one())
+    for i in range(job.first, job.last):
+        patience += job.steps[i].patience
+    crew = patience > 0 and tn_call_crew(threads, patience)
+    for i in range(job.first, job.last):
+        if job.times != NULL:
+            started = tn_nanoseconds()
+        job.step = i
+        if crew and job.steps[i].patience:
+            tn_region(run_part, job, job.steps[i].patience)
+        else:
+            run_step(job, &alone)
+        if job.times != NULL:
+            job.times[i - job.first] += tn_nanoseconds() - started
+    if crew:
+        tn_dismiss_crew()
 
 
 def multiply_add(str isa, int64_t n, /) -> int:
@@ -297,6 +285,27 @@ def multiply_add_int8(str isa, int64_t n, /) -> int:
     if int8 == NULL:
         raise ValueError(f"instruction set level {isa!r} is not available on this CPU")
     return int8.multiply_add(n)
+
+
+cdef void nothing(void *argument, int thread, int threads, tn_team *team) noexcept nogil:
+    (<int64_t *>argument)[8 * thread] += 1
+
+
+def empty_regions(int threads, int64_t n, /) -> tuple:
+    """(nanoseconds that n regions of nothing take, in how many of them each thread took part)."""
+    cdef int64_t counts[8 * 64]
+    cdef int64_t i, started
+    memset(counts, 0, sizeof(counts))
+    if not 1 <= threads <= 64:
+        raise ValueError(f"{threads} threads")
+    with nogil:
+        started = tn_nanoseconds()
+        if tn_call_crew(threads, 1 << 40):
+            for i in range(n):
+                tn_region(nothing, counts, 1 << 40)
+            tn_dismiss_crew()
+        started = tn_nanoseconds() - started
+    return started, [counts[8 * i] for i in range(threads)]
 
 
 def vector_floats(str isa, /) -> int:
@@ -348,8 +357,9 @@ cdef class Program:
     def __dealloc__(self):
         free(self.steps)
 
-    def add(self, str kernel, list operands, dict params, bint parallel, /) -> int:
-        """Append a step and return its number.  operands: (space, byte offset) or None each."""
+    def add(self, str kernel, list operands, dict params, int64_t patience, /) -> int:
+        """Append a step and return its number.  operands: (space, byte offset) or None each.  patience: nanoseconds to wait
+        for missing threads; 0: the step runs on one."""
         if kernel not in _KERNELS:
             raise ValueError(f"no kernel is called {kernel!r}")
         address = _KERNELS[kernel][0]
@@ -361,7 +371,7 @@ cdef class Program:
         cdef int i
         memset(s, 0, sizeof(tn_step))
         s.kernel = <tn_kernel><size_t>address
-        s.parallel = parallel
+        s.patience = patience
         for i in range(TN_MAX_OPERANDS):
             s.space[i] = -1
         for i, place in enumerate(operands):
@@ -417,7 +427,7 @@ cdef class Program:
             job.status = 0
             job.failed = -1
             with nogil:
-                tn_run_job(run_steps, &job, threads)
+                run_steps(&job, threads)
             if job.status:
                 raise StepError(job.failed, job.status)
         finally:

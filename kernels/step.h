@@ -22,7 +22,7 @@ typedef int (*tn_kernel)(const tn_step *step, tn_context *context);
 
 struct tn_step {
     tn_kernel kernel;
-    int32_t parallel;                      /* 0: too small to split, runs on one thread */
+    int64_t patience;                      /* 0: too small to split; else nanoseconds to wait for missing threads */
     int32_t space[TN_MAX_OPERANDS];        /* -1: operand is absent */
     int64_t offset[TN_MAX_OPERANDS];       /* bytes */
     int64_t param[TN_MAX_PARAMS];          /* the kernel's own struct of int64 and double fields */

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nets import Net, normal
+from nets import Net, dense_of, normal
 
 from tinynet import kernels, layouts
-from tinynet.builder import MACS_PER_NANOSECOND, Builder, View
+from tinynet.builder import Builder, View
 from tinynet.errors import FormatError, UnsupportedOpError
-from tinynet.plan import SPLIT_NANOSECONDS, WAKE_SPLITS, make_plan
+from tinynet.plan import LEAST_SPLITS, make_plan
 
 
 def convolution(net, x, outs, **attrs):
@@ -48,13 +48,19 @@ def test_macs_count_once_for_layers_of_several_steps():
     assert sum(s.macs for s in plan.steps) == plan.macs == 3 * 3 * 4 * 2 * 2 * 3
 
 
-def test_only_long_steps_of_networks_worth_waking_threads_for_are_split():
-    worth = int(MACS_PER_NANOSECOND * SPLIT_NANOSECONDS / 64 / 64)
-    for rows, split in [(1, False), (4 * worth, False), (2 * WAKE_SPLITS * worth, True)]:
-        net = Net()
-        y = net.add("dense", net.input(normal(0, rows, 64)), net.constant(normal(1, 64, 64)), net.constant(normal(2, 64)))
-        net.graph.outputs = [y]
-        assert [s.parallel for s in make_plan(net.graph).steps] == [split]
+def test_only_long_steps_of_networks_worth_calling_threads_for_are_split():
+    for splits, split in [(0, False), (4, False), (LEAST_SPLITS / 1.1, False), (LEAST_SPLITS * 1.1, True)]:
+        assert [s.parallel for s in make_plan(dense_of(splits).graph).steps] == [split]
+
+
+@pytest.mark.parametrize("others, split", [(10, True), (800, False)])
+def test_no_step_is_split_where_most_of_the_time_goes_into_short_ones(others, split):
+    net = dense_of(2 * LEAST_SPLITS)
+    x = net.input(normal(3, 1900))
+    for _ in range(others):
+        x = net.add("neg", x)
+    net.graph.outputs.append(x)
+    assert [s.parallel for s in make_plan(net.graph).steps] == [split] + others * [False]
 
 
 def test_python_steps_are_named_and_stand_between_native_ones():

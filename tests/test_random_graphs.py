@@ -7,19 +7,20 @@ draws a few hundred networks, `--hypothesis-profile=long` more than 10,000 of 10
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+from nets import splitting
 from random_networks import Net
 from typed_networks import networks
 
 import tinynet
 from tinynet import format as tnb
-from tinynet import kernels, plan, reference
+from tinynet import kernels, reference
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -102,6 +103,6 @@ def test_pipeline_against_onnxruntime(net: Net, isa: str, split: bool):
     for name, value in alone.run(net.inputs).items():
         assert value.tobytes() == first[name].tobytes(), f"second run: {name}"
     # Layers this small are not worth a second thread: split them all the same.
-    with kernels.use_isa(isa), mock.patch.object(plan, "SPLIT_NANOSECONDS", -1 if split else plan.SPLIT_NANOSECONDS):
+    with kernels.use_isa(isa), splitting() if split else contextlib.nullcontext():
         both = tinynet.load(data, threads=2)
     check(net, both.run(net.inputs), expected, f"two threads, {isa}")

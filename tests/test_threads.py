@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from nets import Net, normal
+from nets import Net, dense_of, normal
 
 from tinynet import kernels
+from tinynet.kernels import engine
+from tinynet.model import Model
 
 
 def network():
@@ -196,3 +201,55 @@ def test_a_run_lets_python_go_on():
     stop.set()
     counter.join()
     assert during >= 3
+
+
+several_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2 if hasattr(os, "sched_getaffinity") else True,
+                                  reason="needs two CPUs")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_every_thread_takes_part_in_every_region_that_waits_for_all(threads):
+    for _ in range(20):
+        assert engine.empty_regions(threads, 50)[1] == [50 if threads > 1 else 0] * threads
+
+
+@several_cpus
+def test_a_region_costs_little():
+    """0.4 us on two quiet cores: the best of many tries is no more than a few times as long anywhere."""
+    assert min(engine.empty_regions(2, 500)[0] / 500 for _ in range(100)) < 4000
+
+
+def test_idle_workers_sleep(net):
+    model = net.model(threads=3)
+    (feed,) = feeds(net, 1)
+    model.run(feed)
+    time.sleep(0.05)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.05
+
+
+def switches():
+    """How often threads other than the main one went to sleep."""
+    total = 0
+    for task in Path("/proc/self/task").iterdir():
+        if int(task.name) != os.getpid():
+            total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M)[1])
+    return total
+
+
+@several_cpus
+@pytest.mark.parametrize("splits, pause, woken", [(60, 0.003, False), (60, 0, True), (2000, 0.003, True)])
+def test_workers_are_woken_for_large_networks_or_runs_in_a_row(splits, pause, woken):
+    model = Model(dense_of(splits).graph, threads=2)
+    assert model.plan.parallel
+    x = model.graph.tensors[model.graph.inputs[0]]
+    feed = normal(1, *x.shape)
+    engine.empty_regions(2, 1)
+    time.sleep(0.02)
+    before = switches()
+    for _ in range(20):
+        model.run(feed)
+        time.sleep(pause) if pause else None
+    time.sleep(0.02)
+    assert (switches() > before) == woken

@@ -27,12 +27,18 @@ from tinynet.storage import Storage, row_length
 # What is left of the program's table of spaces (MAX_SPACES in kernels/program.pxi).
 MOST_TENSORS = 4096 - IO
 
-# A step is split over threads if one thread would need longer than this; a barrier costs about 0.2 us, and a thread that
-# has to be woken a good deal more.
+# A step is split over threads if one thread would need longer than this.
 SPLIT_NANOSECONDS = 4000
-# A run calls its threads at all only if there is this many times as much to split: sleeping ones take tens of
-# microseconds to come.
-WAKE_SPLITS = 25
+# What calling the threads for a step costs, of that (0.4 us), and how much shorter n threads make it, if they are two
+# that share a core.
+REGION = 0.1
+SAVED = 1 / 3
+# Threads are called at all only where there is this many times as much to split, and a run becomes so much shorter: on less,
+# a neighbour on the second core costs more than the core brings.
+LEAST_SPLITS = 50
+LEAST_GAIN = 0.15
+# A step waits for threads that have not come yet for this part of its own time, and then runs without them.
+PATIENCE = 0.25
 
 
 class Segment(Record):
@@ -184,7 +190,9 @@ def _lower(graph: Graph, operators: list[ops.Op], macs: list[int], weight_file: 
 def _split(steps: list[Step]) -> None:
     """Which steps run on all threads."""
     long = [step for step in steps if step.nanoseconds > SPLIT_NANOSECONDS]
-    if sum(step.nanoseconds for step in long) >= WAKE_SPLITS * SPLIT_NANOSECONDS:
+    worth, whole = sum([step.nanoseconds for step in long]), sum([step.nanoseconds for step in steps])
+    saved = SAVED * worth - REGION * SPLIT_NANOSECONDS * len(long)
+    if worth >= LEAST_SPLITS * SPLIT_NANOSECONDS and saved >= LEAST_GAIN * whole:
         for step in long:
             step.parallel = True
 
@@ -248,7 +256,8 @@ def _compile(graph: Graph, builder: Builder, storage: Storage, arena: memory.Mem
 
 def _add(program: Any, step: Step, bases: dict[str, tuple[int, int]]) -> int:
     places = [o and _resolve(bases, o) for o in step.operands]
-    number: int = program.add(step.kernel, places, step.params, step.parallel)
+    patience = int(min(step.nanoseconds * PATIENCE, 1e12)) + 1 if step.parallel else 0
+    number: int = program.add(step.kernel, places, step.params, patience)
     return number
 
 

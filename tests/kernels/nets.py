@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -10,8 +12,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinynet import kernels, ops, reference
+from tinynet.builder import MACS_PER_NANOSECOND
 from tinynet.graph import Graph, Node, Tensor
 from tinynet.model import Model
+from tinynet.plan import SPLIT_NANOSECONDS
 
 THREADS = (1, 2, 3)
 # Dtypes of which there are kernels that read and write rows that lie apart.
@@ -41,6 +45,13 @@ def with_non_finite(seed: int, *shape: int) -> np.ndarray:
     places = np.random.default_rng(seed).integers(0, x.size, 3)
     x.reshape(-1)[places] = [np.nan, np.inf, -np.inf]
     return x
+
+
+@contextlib.contextmanager
+def splitting(everything: bool = True) -> Iterator[None]:
+    """Plans made inside give every step to all threads, however small it is, and wait until they have come; or no step."""
+    with mock.patch("tinynet.plan.SPLIT_NANOSECONDS", -1 if everything else 10 ** 9), mock.patch("tinynet.plan.PATIENCE", 1e9):
+        yield
 
 
 class Net:
@@ -103,7 +114,7 @@ class Net:
         """split: give every step to all threads, however small it is."""
         if outputs:
             self.graph.outputs = list(outputs)
-        with mock.patch("tinynet.plan.SPLIT_NANOSECONDS", 0 if split else 10 ** 9):
+        with splitting(split):
             return Model(self.graph, threads=threads, **more)
 
     def reference(self, *outputs: str) -> dict[str, np.ndarray]:
@@ -134,3 +145,12 @@ class Net:
                 bounds.compare(found, expected, bound, where)
                 first = found if first is None else first
                 assert found.tobytes() == first.tobytes(), f"{where}: other bits than one thread"
+
+
+def dense_of(splits: float) -> Net:
+    """One step that takes one thread about so many times SPLIT_NANOSECONDS."""
+    net = Net()
+    rows = max(1, int(splits * MACS_PER_NANOSECOND * SPLIT_NANOSECONDS / 64 / 64))
+    net.graph.outputs = [net.add("dense", net.input(normal(0, rows, 64)), net.constant(normal(1, 64, 64)),
+                                 net.constant(normal(2, 64)))]
+    return net

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nets import splitting
 from test_separable_conv2d import CHANNELS, EXACT
 
 from tinynet import kernels, reference
@@ -85,7 +86,7 @@ def test_one_step_equals_the_layers(band, **shape):
     inputs = chain.inputs()
     (name,) = chain.graph.outputs
     expected = reference.run(chain.graph, inputs)[name]
-    with mock.patch("tinynet.ops.inverted_bottleneck.LEAST_BYTES", 0), mock.patch("tinynet.plan.SPLIT_NANOSECONDS", -1), \
+    with mock.patch("tinynet.ops.inverted_bottleneck.LEAST_BYTES", 0), splitting(), \
             mock.patch("tinynet.ops.separable_conv2d.FIRST_BAND_BYTES", band), \
             mock.patch("tinynet.ops.matrix_product.BAND_BYTES", band):
         for level in kernels.available(integers=False):
@@ -118,7 +119,7 @@ def test_convolution_reads_planes(n, h, w, i, o, k, strides, pads, dilations, ac
                         {"strides": strides, "pads": pads, "dilations": dilations, **activation})]
     inputs = {"x": rng.integers(-3, 4, (n, i, h, w)).astype(np.float32)}
     expected = reference.run(graph, inputs)["y"]
-    with mock.patch("tinynet.plan.SPLIT_NANOSECONDS", -1), mock.patch("tinynet.ops.matrix_product.BAND_BYTES", band):
+    with splitting(), mock.patch("tinynet.ops.matrix_product.BAND_BYTES", band):
         for level in kernels.available(integers=False):
             for threads in (1, 2, 3):
                 with kernels.use_isa(level):
@@ -180,7 +181,7 @@ def test_residual_that_is_also_the_input():
     graph.nodes.insert(0, Node("relu", "h", ["x"], ["h"]))
     graph.nodes[1].inputs[0] = "h"
     inputs = chain.inputs()
-    with mock.patch("tinynet.ops.inverted_bottleneck.LEAST_BYTES", 0), mock.patch("tinynet.plan.SPLIT_NANOSECONDS", -1), \
+    with mock.patch("tinynet.ops.inverted_bottleneck.LEAST_BYTES", 0), splitting(), \
             mock.patch("tinynet.ops.separable_conv2d.FIRST_BAND_BYTES", 1):
         for threads in (1, 2, 3):
             model = Model(graph, threads=threads)

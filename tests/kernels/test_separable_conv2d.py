@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nets import splitting
 
 from tinynet import kernels, reference
 from tinynet.graph import Graph, Node, Tensor
@@ -51,7 +52,7 @@ def test_one_step_equals_two_layers(size, c, o, k, stride, pads, inner, outer, r
         return
     graph, inputs = pair(size, c, o, k, stride, pads, inner, outer, residual, seed)
     expected = reference.run(graph, inputs)["y"]
-    with mock.patch("tinynet.ops.separable_conv2d.LEAST_BYTES", 0), mock.patch("tinynet.plan.SPLIT_NANOSECONDS", -1), \
+    with mock.patch("tinynet.ops.separable_conv2d.LEAST_BYTES", 0), splitting(), \
             mock.patch("tinynet.ops.separable_conv2d.BAND_BYTES", band):
         for level in kernels.available(integers=False):
             for threads in (1, 2, 3):
