@@ -154,25 +154,34 @@ def test_out_is_the_input(single):
     assert np.array_equal(model.run(x, out=x)["relu0"], expected) and np.array_equal(x, expected)
 
 
-def test_out_overlaps_the_input():
-    """Written straight into `out`, the convolution would read what it has just written."""
+@pytest.mark.parametrize("before", [0, 1])
+def test_out_overlaps_the_input(before):
+    """Written straight into `out`, the convolution would read what it has just written.  before: runs, which leave memory for
+    the next one to start at once with."""
     net = Net()
-    y = net.add("conv2d", net.input(normal(1, 1, 6, 6, 4)), net.constant(normal(2, 4, 3, 3, 4)), net.constant(normal(3, 4)),
-                pads=(1, 1, 1, 1))
-    memory = np.zeros(6 * 6 * 4 + 10, np.float32)
-    x, out = memory[10:].reshape(1, 6, 6, 4), memory[:-10].reshape(1, 6, 6, 4)
+    y = net.add("conv2d", net.input(normal(1, 1, 6, 6, 4)), net.constant(normal(2, 4, 3, 3, 4)), net.constant(normal(3, 4)))
+    memory = np.zeros(6 * 6 * 4, np.float32)
+    x, out = memory.reshape(1, 6, 6, 4), memory[20:84].reshape(1, 4, 4, 4)
     x[...] = net.feed["in0"]
-    expected = net.reference(y)
-    same(net.model(y).run(x, out=out), expected)
+    expected, model = net.reference(y), net.model(y)
+    for _ in range(before):
+        model.run(net.feed)
+    same(model.run(x, out=out), expected)
 
 
-def test_outs_overlap_each_other_with_the_input():
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("form", [list, dict])
+def test_outs_overlap_each_other_with_the_input(form, before):
     net = Net()
     x = net.input(normal(1, 8))
     one, two = net.add("relu", x), net.add("neg", x)
     memory = np.zeros(16, np.float32)
     memory[:8] = net.feed[x]
-    found = net.model(one, two).run(memory[:8], out=[memory[8:], memory[:8]])
+    model = net.model(one, two)
+    for _ in range(before):
+        model.run(net.feed)
+    out = {one: memory[8:], two: memory[:8]}
+    found = model.run(memory[:8], out=out if form is dict else list(out.values()))
     assert np.array_equal(found[one], np.maximum(net.feed[x], 0)) and np.array_equal(found[two], -net.feed[x])
 
 
@@ -186,6 +195,28 @@ def test_outputs_that_are_inputs_constants_used_again_or_named_twice():
     same(found, net.reference(x, y, z, flat, c))
     assert not np.may_share_memory(found[x], net.feed[x]) and not np.may_share_memory(found[y], found[flat])
     assert np.array_equal(net.model(y, y).run(net.feed)[y], -net.feed[x])
+
+
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_two_outs_that_overlap(shift):
+    """Both hold their results as far as they do not overlap; the later one everywhere."""
+    net = Net()
+    x = net.input(normal(1, 8))
+    one, two = net.add("relu", x), net.add("neg", x)
+    model, memory = net.model(one, two), np.zeros(10, np.float32)
+    model.run(net.feed)
+    found = model.run(net.feed, out={one: memory[1:9], two: memory[1 + shift:9 + shift]})
+    assert np.array_equal(found[two], -net.feed[x])
+    apart = slice(0, 1) if shift > 0 else slice(7, 8) if shift < 0 else slice(0, 0)
+    assert np.array_equal(found[one][apart], np.maximum(net.feed[x], 0)[apart])
+
+
+def test_a_closed_model_does_not_run_again(single):
+    model = Model(single.graph)
+    model.run(normal(5, 3, 4))
+    model.close()
+    with pytest.raises(UsageError, match="closed"):
+        model.run(normal(5, 3, 4))
 
 
 def test_model_without_layers_or_outputs():

@@ -132,6 +132,15 @@ class Model:
         self._contexts: list[_Context] = []
         self._views: dict[str, tuple[int, tuple[int, ...], np.dtype, int, tuple[int, ...]]] = {}
         self._closed = False
+        self._runner = self._make_runner()
+
+    def _make_runner(self) -> Any:
+        """What runs the plan without a detour through Python, if it consists of native steps alone."""
+        segments = self.plan.segments
+        if len(segments) != 1 or segments[0].python is not None or self.graph.counts:
+            return None
+        return engine.Runner(self.plan.program, segments[0].first, segments[0].last, self._run_threads, self._contexts,
+                             self._input_specs, self._output_specs, np.empty, np.ndarray)
 
     def _info(self, name: str) -> TensorInfo:
         t = self.graph.tensors[name]
@@ -150,7 +159,11 @@ class Model:
         {name: array} in the declared order; the arrays belong to the caller.  `out`, given in the same forms, is filled
         and returned instead: C-contiguous, writeable arrays.  Safe to call from several threads at once.
         """
-        arrays = self._ready(inputs, self._input_specs) or self._checked_inputs(inputs)
+        if self._runner is not None:
+            named: dict[str, np.ndarray] | None = self._runner.run(inputs, out)
+            if named is not None:
+                return named
+        arrays = self._checked_inputs(inputs)
         if out is None:
             results = self._new_outputs()
             self._execute(arrays, results)
@@ -158,10 +171,6 @@ class Model:
             return self._cut(named) if self.graph.counts else named
         if self.graph.counts:
             raise UsageError(f"out: how large {next(iter(self.graph.counts))!r} is depends on the data; run without out")
-        ready = self._ready(out, self._output_specs)
-        if ready and self._separate(ready, arrays):
-            self._execute(arrays, ready)
-            return dict(zip(self._output_names, ready, strict=True))
         pairs = self._targets(out, arrays)
         self._execute(arrays, [target if direct is None else direct for target, direct in pairs])
         for target, direct in pairs:
@@ -186,35 +195,6 @@ class Model:
         except (MemoryError, ValueError):    # ValueError: more than a 32-bit processor can address
             raise LimitError(f"{self.meta.label}: cannot allocate {self.memory.output_bytes} bytes for the "
                              "outputs") from None
-
-    @staticmethod
-    def _ready(given: Any, specs: tuple[tuple[str, tuple[int, ...], np.dtype], ...]) -> list[np.ndarray] | None:
-        """The arrays in declared order if all is as it should be; None: a slower path finds out what is not.
-
-        Every run of a small network pays for this, hence no message, no conversion and no lookup that can wait.
-        """
-        if type(given) is np.ndarray:
-            arrays = [given]
-        elif type(given) is dict:
-            arrays = [given.get(name) for name, _, _ in specs]
-            if len(given) != len(specs):
-                return None
-        else:
-            return None
-        if len(arrays) != len(specs):
-            return None
-        for array, (_, shape, dtype) in zip(arrays, specs, strict=True):
-            if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
-                return None
-            if not (array.flags.c_contiguous and array.flags.aligned):
-                return None
-        return arrays
-
-    @staticmethod
-    def _separate(targets: list[np.ndarray], arrays: list[np.ndarray]) -> bool:
-        """Can the targets be written while the inputs are still read?"""
-        return all(t.flags.writeable and not any(np.may_share_memory(t, a) for a in [*arrays, *targets[:i]])
-                   for i, t in enumerate(targets))
 
     def _checked_inputs(self, inputs: Any) -> list[np.ndarray]:
         arrays = self._match(inputs, self.inputs, "input")
@@ -386,7 +366,8 @@ class Model:
     def close(self) -> None:
         """Let go of the arenas, of weights built at load and of the file.  Running afterwards is a UsageError."""
         self._closed = True
-        self._contexts.clear()
+        self._runner = None
+        self._contexts = []         # another one: a run that is still going gives its context back to the old list
         self.plan.constants = None
         if len(self._weights):
             # Views into the file; a graph that was given without one belongs to the caller.
