@@ -14,7 +14,8 @@ enum {
     WAKE_NANOSECONDS = 200000,     /* who has not come after that is not coming soon */
     WAKE_PATIENCE = 250000,        /* less to do than this is done before a sleeping worker has come */
     MOST_CREDIT = 4000000,         /* of time that workers have saved: they may make the caller wait for so long in turn */
-    ALONE_TIMES = 16,              /* where they took longer, the caller does without them for so many times as long */
+    LEAST_ALONE = 2,               /* where they took longer, the caller does without them for so many times as long, */
+    MOST_ALONE = 32,               /* twice as many each time, until they have saved all that credit */
     LOOK_AT_CLOCK = 32             /* turns of a waiting loop, 10 to 60 ns each */
 };
 
@@ -33,6 +34,7 @@ static struct {
     int64_t called;              /* when a caller last found workers asleep, in nanoseconds */
     int64_t gathered;            /* when, in nanoseconds */
     int64_t credit;              /* nanoseconds that workers have saved, at a guess, beyond those that they lost their CPUs */
+    int64_t alone_times;
     int64_t alone_until;         /* 0, or when workers, who cost more than they saved, get another chance */
     tn_job job;
     void *argument;
@@ -47,7 +49,8 @@ static struct {
     _Alignas(64) atomic_ullong region;
     _Alignas(64) atomic_int sleeping;
     _Alignas(64) atomic_int finished;
-} pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+} pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER,
+          .alone_times = LEAST_ALONE};
 
 static const unsigned long long DISMISSED = ~0ull;
 
@@ -308,13 +311,19 @@ tn_team *tn_team_of_one(void)
 static void settle(int64_t patience, int64_t since)
 {
     const int64_t most = 4 * patience > MOST_CREDIT ? 4 * patience : MOST_CREDIT, now = since ? nanoseconds() : 0;
-    pool.credit = pool.credit + patience < most ? pool.credit + patience : most;
+    pool.credit += patience;
+    if (pool.credit >= most) {
+        pool.credit = most;
+        pool.alone_times = LEAST_ALONE;
+    }
     if (now - since <= YIELD_NANOSECONDS)
         return;
     pool.credit -= now - since;
     if (pool.credit < 0) {
-        pool.alone_until = now - ALONE_TIMES * pool.credit;
+        pool.alone_until = now - pool.alone_times * pool.credit;
         pool.credit = 0;
+        if (pool.alone_times < MOST_ALONE)
+            pool.alone_times *= 2;
     }
 }
 
