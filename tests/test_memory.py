@@ -78,6 +78,16 @@ def test_fragmentation_is_found_out():
     assert plan(blocks).arena_bytes == 3 * K == lower_bound(blocks)
 
 
+def test_the_topmost_block_is_placed_first_until_nothing_is_lost():
+    """By size, by breadth and by time there is a gap: the two large ones lie at the bottom, and c finds no place beside a."""
+    blocks = [Block("a", K, 1, 4), Block("b", 4 * K, 2, 3), Block("c", 2 * K, 4, 7), Block("d", 4 * K, 5, 5)]
+    with mock.patch("tinynet.memory.MOST_ROUNDS", 0):
+        assert plan(blocks).arena_bytes == 7 * K
+    found = plan(blocks)
+    check(blocks, found)
+    assert found.arena_bytes == found.lower_bound == 6 * K
+
+
 def test_gaps_are_used_best_fit_first():
     """The tail of 2K fits under the one gap of 2K, not into the larger one."""
     blocks = [Block("base", 3 * K, 0, 0), Block("wall", 5 * K, 0, 9), Block("late", 2 * K, 1, 1), Block("later", 3 * K, 2, 2)]

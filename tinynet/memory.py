@@ -3,7 +3,8 @@
 Two blocks may share bytes if no step needs both.  The order in which blocks are placed decides how good the result is;
 three orders are tried and the best is kept: by size (Pisarchyk & Lee 2020, arXiv 2001.03288, "greedy by size"), by the
 size alive at their busiest step ("greedy by breadth"), and by time.  Each block goes into the smallest gap that fits
-between the blocks that overlap it in time, or on top of them.
+between the blocks that overlap it in time, or on top of them.  While the best is above the lower bound, the block at its top
+is placed first and all others after it, a few times.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ ALIGN = 64
 # The search looks at every pair of blocks that live together, about a microsecond each.  Graphs with more of them are no
 # networks (DenseNet-121 has 307), and get the quick way.
 MOST_PAIRS = 200_000
+MOST_ROUNDS = 16    # of placing the topmost block first
 
 
 class Block(Record):
@@ -149,7 +151,8 @@ def _pairs(blocks: list[Block]) -> int:
 
 def plan(blocks: list[Block]) -> MemoryMap:
     """Offsets for the blocks, multiples of ALIGN."""
-    if _pairs(blocks) > MOST_PAIRS:
+    pairs = _pairs(blocks)
+    if pairs > MOST_PAIRS:
         return MemoryMap(list(blocks), *_reuse(blocks), lower_bound(blocks))
     everything = range(len(blocks))
     steps = max((b.last for b in blocks), default=0) + 1
@@ -172,4 +175,14 @@ def plan(blocks: list[Block]) -> MemoryMap:
             offsets, total = found, size
         if total == bound:
             break
+    promoted = sorted(everything, key=orders[0])
+    for _ in range(min(MOST_ROUNDS, MOST_PAIRS // max(pairs, 1))):
+        if total == bound:
+            break
+        found, size = _place(blocks, promoted)
+        if size < total:
+            offsets, total = found, size
+        top = max(everything, key=lambda i: found[i] + blocks[i].nbytes)
+        promoted.remove(top)
+        promoted.insert(0, top)
     return MemoryMap(list(blocks), offsets, max(total, 0), bound)
