@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ def _store_transformed(graph: Graph, model: Any) -> None:
     """What the planner would transform at load, for networks that are stored as layers."""
     from tinynet.ops.winograd import stored_name, transformed
 
-    for step in model.plan.steps if not graph.source else ():
+    for step in chain.from_iterable([step, *step.parts] for step in model.plan.steps) if not graph.source else ():
         size = step.params.get("size") if step.kernel == "conv2d_winograd_f32" else None
         if size and stored_name(step.node.inputs[1], size) not in graph.tensors:
             graph.add(transformed(graph, step.node, size))

@@ -323,6 +323,11 @@ def packed_params(str kernel, dict params, /) -> bytes:
     return (<char *>out)[:8 * len(params)]
 
 
+def parameter(str kernel, str name, /) -> int:
+    """Where a parameter stands among those of its kernel."""
+    return [parameter for parameter, _ in _parameters(kernel)].index(name)
+
+
 cdef int write_params(str kernel, dict params, int64_t *out) except -1:
     cdef tuple wanted = _parameters(kernel)
     cdef int i = 0

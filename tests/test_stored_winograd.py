@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import onnx
 import pytest
@@ -42,6 +44,20 @@ def test_the_same_numbers_and_nothing_left_to_transform(source, threads):
         assert b.memory.constant_bytes < 4096 < a.memory.constant_bytes
         np.testing.assert_array_equal(a.run(x)["y"], b.run(x)["y"])
         assert len(stored) - len(plain) > a.memory.constant_bytes // 2
+
+
+def test_a_convolution_that_joins_a_pool_is_stored_too(source):
+    joined = onnx.ModelProto()
+    joined.CopyFrom(source)
+    joined.graph.node.append(helper.make_node("MaxPool", ["y"], ["z"], kernel_shape=[2, 2], strides=[2, 2]))
+    joined.graph.output[0].name = "z"
+    x = RNG.standard_normal((1, 32, 30, 31), dtype=np.float32)
+    with mock.patch("tinynet.joins.LEAST_POOLED_BYTES", 0):
+        plain, stored = convert_bytes(joined)[0], convert_bytes(joined, winograd=True)[0]
+        with tinynet.load(plain) as a, tinynet.load(stored) as b:
+            assert "bands" in [step.kernel for step in b.plan.steps]
+            assert b.memory.constant_bytes < 4096 < a.memory.constant_bytes
+            np.testing.assert_array_equal(a.run(x)["z"], b.run(x)["z"])
 
 
 def test_direct_convolution_is_still_there(source):

@@ -276,15 +276,15 @@ class Builder:
         """The steps of layers that run as parts of a single one, with the scratch, at its start, that one thread needs for any
         of them.  `between`: tensors from one to the next, by name.  No steps if a layer takes more than one, or none."""
         first, start, most = len(self.steps), self._node_scratch, 0
-        before = self.threads, self.winograd, self._node
-        self.threads, self.winograd, self.between = 1, False, between
+        before = self.threads, self._node
+        self.threads, self.between = 1, between
         for op, node in layers:
             self._node = node
             lowered = op.lower(self, node)
             most, self._node_scratch = max(most, self._node_scratch - start), start
             if not lowered:
                 break
-        self.threads, self.winograd, self._node = before
+        self.threads, self._node = before
         self.between = {}
         steps = self.steps[first:]
         del self.steps[first:]

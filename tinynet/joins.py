@@ -6,8 +6,11 @@
     quantize, transpose of an NCHW picture     -> quantize that reads planes
     the same of integers, with tables between  -> bands (bands.py), from a size on that counts for the arena
     dequantize, lrn or batch_norm, quantize    -> bands
+    conv2d, lrn or batch_norm, a pool          -> bands, where the tensor before the pool would leave L2
+    q_conv2d, tables, a pool                   -> bands
 
-Integer layers gain little time by it (their tensors are a quarter as large), but most of the memory of a run.
+Integer layers gain little time by it (their tensors are a quarter as large), but most of the memory of a run.  So do pools:
+the first convolutions of a network write its largest tensors, of which a pool leaves a quarter.
 """
 
 from __future__ import annotations
@@ -27,6 +30,12 @@ MOST_WEIGHT_BYTES = 256 * 1024
 LEAST_BAND = 4
 # Layers of floats that may stand between dequantize and quantize.
 FLOATS = ("lrn", "batch_norm")
+# A pool joins what makes its input where the tensor between them would leave L2 (of integers: LEAST_BYTES), and a convolution
+# of so many weights at most, which every band reads again.
+LEAST_POOLED_BYTES = 1 << 20
+MOST_POOLED_WEIGHTS = 256 * 1024
+# Kinds without which nothing joins.
+JOINING = {"depthwise_conv2d", "transpose", "q_depthwise_conv2d", "quantize", *bands.POOLS}
 
 
 class Chains:
@@ -79,7 +88,7 @@ class Chains:
 
 def join(graph: Graph, operators: list[ops.Op], macs: list[int]) -> tuple[Graph, list[ops.Op], list[int]]:
     """The graph with joined layers, their ops and MACs; the given one is not changed."""
-    if not any(node.op in ("depthwise_conv2d", "transpose", "q_depthwise_conv2d", "quantize") for node in graph.nodes):
+    if not any(node.op in JOINING for node in graph.nodes):
         return graph, operators, macs
     chains = Chains(graph, list(operators), list(macs))
     for i, node in enumerate(graph.nodes):
@@ -91,6 +100,8 @@ def join(graph: Graph, operators: list[ops.Op], macs: list[int]) -> tuple[Graph,
     for i, node in enumerate(graph.nodes):
         if node.op == "depthwise_conv2d":
             _separable(chains, i)
+        elif node.op in bands.POOLS:
+            _pooled(chains, i)
     _bands(chains)
     return chains.result()
 
@@ -166,6 +177,33 @@ def _first(chains: Chains, i: int) -> int | None:
     return first if light and (op.planar or w[1:3] == (1, 1)) else None
 
 
+def _pooled(chains: Chains, i: int) -> None:
+    """The pool i, what treats each pixel by itself before it, and the convolution before that."""
+    chain = [i]
+    while len(chain) < bands.MOST_LAYERS:
+        j = chains.maker.get(chains.node(chain[0]).inputs[0])
+        if j is None or chains.reader(j) != chain[0] or chains.changed.get(j, True) is None:
+            break
+        kind = chains.node(j).op
+        if kind in (*FLOATS, "q_table") or (kind in ("conv2d", "q_conv2d") and _light(chains, j)):
+            chain.insert(0, j)
+        if kind not in (*FLOATS, "q_table"):
+            break
+    y = chains.graph.tensors[chains.graph.nodes[i].outputs[0]]
+    least = LEAST_POOLED_BYTES if y.dtype == "float32" else LEAST_BYTES
+    if any(chains.nbytes(chains.node(k).outputs[0]) >= least for k in chain[:-1]):
+        _put_bands(chains, chain)
+
+
+def _light(chains: Chains, j: int) -> bool:
+    """Can the convolution j run band by band, and are its weights small?"""
+    node = chains.node(j)
+    w = chains.shape(node.inputs[1])
+    # Winograd's weights are four times as many.
+    weights = math.prod(w) * (4 if w[1:3] == (3, 3) else 1)
+    return weights <= MOST_POOLED_WEIGHTS and (len(node.inputs) == 3 or node.op == "q_conv2d")
+
+
 def _planes(chains: Chains, i: int) -> None:
     """The transpose i of a picture's bytes goes into the layer that quantizes it."""
     node, first = chains.graph.nodes[i], chains.maker.get(chains.graph.nodes[i].inputs[0])
@@ -238,7 +276,7 @@ def _fits(chains: Chains, chain: list[int]) -> bool:
     tensors, nodes = chains.graph.tensors, [chains.node(k) for k in chain]
     if len(chain) > bands.MOST_LAYERS or [node.op for node in nodes].count("q_depthwise_conv2d") > 1:
         return False
-    windows = [bands.Window.of(chains.operators[k], node, tensors, tensors[node.outputs[0]])
+    windows = [bands.Window.of(chains.operators[k], node, tensors, tensors[node.outputs[0]], 1)
                for k, node in zip(chain, nodes, strict=True)]
     weights = sum([tensors[node.inputs[1]].size for node in nodes if node.op == "q_conv2d"])
     return sum(bands.buffers(windows, LEAST_BAND)) <= bands.BAND_BYTES and weights <= MOST_WEIGHT_BYTES

@@ -131,7 +131,7 @@ class Conv2d(Activated):
             builder, x=builder.tensor(x.name), w=builder.weights(node.inputs[1], layouts.ohwi_panels(self.groups)),
             bias=builder.tensor(node.inputs[2]), residual=builder.tensor(residual.name) if residual else None,
             y=builder.tensor(y.name), macs=y.size * count(w[1:]),
-            shape=self.geometry(x, w, y.shape[1:3], y.ld, residual.ld if residual else 0),
+            shape=self.geometry(x, w, y.shape[1:3], y.ld, residual.ld if residual else 0, banded=bool(builder.between)),
         )
         return True
 
