@@ -154,7 +154,7 @@ def threads_table(result: dict[str, Any]) -> str:
 
     rows = result["rows"]
     lines = [heading(threads.header(result["threads"])), *(line(threads.cells(row)) for row in rows)]
-    return "\n".join([*lines, "", sentence(threads.verdict(rows))])
+    return "\n".join([*lines, "", sentence(threads.verdict(rows)), sentence(threads.region_sentence(result))])
 
 
 def memory_table(result: dict[str, Any]) -> str:

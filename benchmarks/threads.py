@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import numpy as np
 from benchmarks import harness, inputs, report, stats, worker
 from benchmarks.engines import tinynet as adapter
 from benchmarks.harness import progress
+
+REGION_SECONDS = 0.3
 
 
 class Local:
@@ -72,9 +76,28 @@ def verdict(rows: Sequence[dict[str, Any]]) -> str:
     return f"speed-up over {len(rows)} models {'; '.join(words)}"
 
 
+def region(threads: int) -> dict[str, float | None]:
+    """What it costs to hand a step to the threads and to wait for them, in microseconds: that of steps that do nothing."""
+    from tinynet.kernels import engine
+
+    costs, end = [], time.perf_counter() + REGION_SECONDS
+    while time.perf_counter() < end:
+        nanoseconds, shared = engine.empty_regions(threads, 100)
+        if shared == 100:   # where a thread was late, regions ran without it
+            costs.append(nanoseconds / 100 / 1e3)
+    return {"region_us": median(costs) if costs else None, "region_min_us": min(costs, default=None)}
+
+
+def region_sentence(values: dict[str, Any]) -> str:
+    if values["region_us"] is None:
+        return "threads were always late for steps that do nothing"
+    return (f"a step that does nothing, on {values['threads']} threads: {values['region_us']:.2f} us, "
+            f"least {values['region_min_us']:.2f}")
+
+
 def main(models: Sequence[Path], settings: harness.Settings, json_name: str | None, resume: bool) -> int:
     values = {"precision": inputs.precision_of(models), "threads": settings.threads, "rounds": settings.rounds,
-              "seconds": settings.seconds}
+              "seconds": settings.seconds} | region(settings.threads)
     rows = report.read_result(json_name, threads=settings.threads) if json_name and resume else []
     known = {row["model"] for row in rows}
     for model in models:
@@ -89,8 +112,11 @@ def main(models: Sequence[Path], settings: harness.Settings, json_name: str | No
             continue
         if json_name:
             report.write_json(json_name, "threads", values | {"rows": rows})
+    if json_name:
+        report.write_json(json_name, "threads", values | {"rows": rows})
     print(report.grid(header(settings.threads), list(map(cells, rows))))
     if rows:
         print(verdict(rows))
+    print(region_sentence(values))
     done = {row["model"] for row in rows if row["same"]}
     return 0 if done >= set(map(harness.label, models)) else 1

@@ -92,9 +92,11 @@ def test_a_run_is_continued(tmp_path, monkeypatch):
 
 def test_table(tmp_path, monkeypatch):
     rows = [threads.row_of(name, [Burst([2.0])], [Burst([ms])], True) for name, ms in (("a", 1.0), ("b", 4.0))]
-    path = report.write_json(str(tmp_path / "t"), "threads", {"precision": "int8", "threads": 2, "rows": rows})
+    path = report.write_json(str(tmp_path / "t"), "threads", {"precision": "int8", "threads": 2, "rows": rows, "region_us": 0.3,
+                                                                     "region_min_us": 0.25})
     text = table.section(json.loads(path.read_text()))
     assert text.startswith("### threads, int8, 2 threads, ")
     assert "| model, median / minimum in ms | 1 thread | 2 threads | speed-up by round | of the minima |" in text
     assert "| a | 2.00 / 2.00 | 1.00 / 1.00 | 2.00 | 2.00 |\n| b | 2.00 / 2.00 | 4.00 / 4.00 | 0.50 | 0.50 |" in text
     assert "Speed-up over 2 models by round: geometric mean 1.00, least 0.50 (b); of the minima: " in text
+    assert "A step that does nothing, on 2 threads: 0.30 us, least 0.25." in text
