@@ -13,7 +13,6 @@ from tinynet.ops.checks import FLIPS, count, need_float, need_inputs, need_name,
 POOLED = ("float32", "uint8", "int8")
 
 
-
 def lowest(dtype: str) -> float:
     """What never wins a maximum."""
     return -np.inf if dtype == "float32" else int(np.iinfo(dtype).min)
